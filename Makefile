@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test lint format lock bench faults docs clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make the virtual environment in .venv, with everything in it
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "hivewire needs Python 3.11 or newer, and $(PYTHON) is not: name another, e.g. make install PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## a fleet of agents analyses a source tree (DEMO_DIR=...) and checks its own report
+	@$(BIN)/python -m hivewire.demo $(DEMO_DIR)
+
+up: install ## run everything on this machine until Ctrl-C
+	@$(BIN)/hivewire up
+
+test: install ## run the unit, integration and end-to-end tests
+	@$(BIN)/pytest --quiet
+
+lint: install ## check style, types and the layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install ## rewrite the code in the project's style
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+lock: ## renew requirements.lock (needs uv)
+	@echo hatchling | uv pip compile --quiet --upgrade pyproject.toml --extra dev - --output-file requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+
+bench: install ## measure latency and throughput on this machine
+	@$(BIN)/hivewire bench
+
+faults: install ## kill servers and services under load, and count what is lost
+	@$(BIN)/pytest --quiet tests/faults
+
+docs: install ## draw the state machines of the docs from their tables
+	@$(BIN)/python docs/generate.py
+
+clean: ## remove the virtual environment and every cache
+	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""The dispatch backbone for fleets of AI agents: the contract and the SDK."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hivewire.agent import Agent
+    from hivewire.client import Client, TaskHandle
+    from hivewire.commands.broker import Backoff
+    from hivewire.errors import (
+        BadUsage,
+        HivewireError,
+        NotReachable,
+        Permanent,
+        RefusedError,
+        TaskCancelled,
+        TaskFailed,
+    )
+    from hivewire.task import Task, TaskContext, ThreadContext
+
+__all__ = [
+    "Agent",
+    "Backoff",
+    "BadUsage",
+    "Client",
+    "HivewireError",
+    "NotReachable",
+    "Permanent",
+    "RefusedError",
+    "Task",
+    "TaskCancelled",
+    "TaskContext",
+    "TaskFailed",
+    "TaskHandle",
+    "ThreadContext",
+]
+
+_HOMES = {
+    "Agent": "agent",
+    "Backoff": "commands.broker",
+    "Client": "client",
+    "Task": "task",
+    "TaskContext": "task",
+    "TaskHandle": "client",
+    "ThreadContext": "task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the services and the command line need only parts of the SDK."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,19 @@
+"""The commands that services take: one module a service, and the catalogue of them all."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from hivewire.commands import agent_gateway, broker
+from hivewire.subjects import AGENT_GATEWAY, BROKER
+
+CATALOGUE: Mapping[str, Mapping[str, type[msgspec.Struct]]] = {
+    BROKER: broker.VERBS,
+    AGENT_GATEWAY: agent_gateway.VERBS,
+}
+"""service -> verb -> the struct that the command's `data` holds."""
+
+
+def command_type(service: str, verb: str) -> str:
+    """The envelope's `type` of a command."""
+    return f"{service}.{verb}"

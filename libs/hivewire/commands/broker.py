@@ -1,0 +1,128 @@
+"""What can be asked of the broker."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from hivewire import fields, limits
+
+
+class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a failed task waits before its next attempt: `base_s * factor ** (failures - 1)`, at most `max_s`,
+    of which a random share up to `jitter` is taken off, so that tasks that failed together do not return together.
+    """
+
+    base_s: Annotated[float, msgspec.Meta(ge=0.0, le=limits.BACKOFF_S_MAX)] = 1.0
+    factor: Annotated[float, msgspec.Meta(ge=1.0, le=100.0)] = 2.0
+    max_s: Annotated[float, msgspec.Meta(ge=0.0, le=limits.BACKOFF_S_MAX)] = 60.0
+    jitter: fields.Fraction = 0.2
+
+
+class Submit(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A task. Only `title` is needed.
+
+    The task's id is `id`; without one it follows from `idempotency_key` and the sender; without either it is the
+    command's id. `payload` and `metadata` are opaque JSON: what was sent is read back equal.
+    """
+
+    title: fields.Title
+    id: fields.Token | None = None
+    idempotency_key: fields.Name | None = None
+    description: fields.Text = ""
+    owner: fields.Name | None = None
+    required_capabilities: fields.Capabilities = []
+    priority: fields.Priority | Literal["high", "medium", "low"] = fields.PRIORITY_DEFAULT
+    timeout_seconds: fields.TimeoutS = limits.TASK_TIMEOUT_S
+    start_timeout_seconds: fields.TimeoutS = limits.START_TIMEOUT_S
+    max_retries: fields.Retries = limits.TASK_RETRIES
+    backoff: Backoff = Backoff()
+    source: fields.Name | None = None
+    parent_task_id: fields.Token | None = None
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    labels: fields.Labels = {}
+    depends_on: fields.Dependencies = []
+    on_dependency_failure: Literal["block", "cancel"] = "block"
+    phase_id: fields.Token | None = None
+    type: fields.Name = "auto"
+    category: fields.Name = "execute"
+    requires_approval: bool | None = None
+    payload: msgspec.Raw = fields.NULL
+    not_before: fields.Moment | None = None
+    deadline: fields.Moment | None = None
+    risk: fields.Fraction | None = None
+    complexity: fields.Fraction | None = None
+    verifiability: fields.Fraction | None = None
+    reversibility: fields.Fraction | None = None
+    files: Annotated[list[fields.Text], msgspec.Meta(max_length=limits.DEPENDENCIES_MAX)] = []
+    concurrency_key: fields.Name | None = None
+    max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+class SubmitBatch(msgspec.Struct):
+    """Up to 1,000 tasks in one command. Each is taken or refused by itself, in any order: `depends_on` may name
+    another task of the batch by its id or by its `idempotency_key`."""
+
+    tasks: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=limits.BATCH_ITEMS_MAX)]
+
+
+class Start(msgspec.Struct):
+    """The agent's handler began to run."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt
+    instance: fields.Token
+
+
+class Progress(msgspec.Struct):
+    """How far an attempt is, as a fraction of 1, with a note for people."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt
+    instance: fields.Token
+    progress: fields.Fraction | None = None
+    message: fields.Text = ""
+
+
+class Complete(msgspec.Struct):
+    """The attempt did the work."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt
+    instance: fields.Token
+    result: msgspec.Raw = fields.NULL
+
+
+class Fail(msgspec.Struct):
+    """The attempt did not do the work. `retry` false: another attempt would fail the same way."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt
+    instance: fields.Token
+    error: fields.ErrorText = ""
+    retry: bool = True
+
+
+class Cancel(msgspec.Struct):
+    """End a task that has not ended; an agent that works on it is told to stop."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+
+
+class Retry(msgspec.Struct):
+    """Open a task that ended failed, dead_lettered or cancelled again, with a new attempt and a fresh retry budget."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+
+
+VERBS: dict[str, type[msgspec.Struct]] = {
+    "submit": Submit,
+    "submit_batch": SubmitBatch,
+    "start": Start,
+    "progress": Progress,
+    "complete": Complete,
+    "fail": Fail,
+    "cancel": Cancel,
+    "retry": Retry,
+}

@@ -1,0 +1,124 @@
+"""Events of agents, written by the agent gateway."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+import msgspec
+
+from hivewire import fields
+from hivewire.commands.agent_gateway import AgentType
+from hivewire.events.base import Event
+
+
+class AgentEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all events of agents."""
+
+    key: ClassVar[str] = "agent_id"
+
+    agent_id: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an agent says of itself when it registers. Capabilities are lower case and sorted."""
+
+    name: str
+    agent_type: AgentType = "native"
+    endpoint_url: str | None = None
+    capabilities: list[str] = []
+    slots: int = 1
+    owner: str | None = None
+    policy: Literal["always-on", "on-demand"] = "always-on"
+    labels: dict[str, str] = {}
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+
+
+class AgentSpawned(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A new instance speaks for the agent. `replaces` names the instance that it pushed out, if one was present."""
+
+    type: ClassVar[str] = "agent.spawned"
+
+    instance: str
+    card: Card
+    spawned_at: datetime
+    replaces: str | None = None
+    name: str = ""
+    task_id: str | None = None
+    worktree_id: str | None = None
+    provider: str | None = None
+
+
+class AgentUpdated(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The present instance registered again with another card."""
+
+    type: ClassVar[str] = "agent.updated"
+
+    instance: str
+    card: Card
+
+
+class AgentResumed(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The present instance registered again: after a lost connection, or after it was taken for lost."""
+
+    type: ClassVar[str] = "agent.resumed"
+
+    instance: str
+    resumed_at: datetime
+
+
+class AgentStopped(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent left on purpose."""
+
+    type: ClassVar[str] = "agent.stopped"
+
+    instance: str
+    reason: str = ""
+    stopped_at: datetime
+    name: str = ""
+    task_id: str | None = None
+
+
+class AgentCrashed(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent is lost: it was not heard of for too long while the gateway listened."""
+
+    type: ClassVar[str] = "agent.crashed"
+
+    instance: str
+    reason: str
+    crashed_at: datetime
+
+
+class AgentDrained(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent gets nothing new."""
+
+    type: ClassVar[str] = "agent.drained"
+
+    by: str
+
+
+class AgentUndrained(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent may be given work again."""
+
+    type: ClassVar[str] = "agent.undrained"
+
+    by: str
+
+
+class AgentDeleted(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent was removed from the registry."""
+
+    type: ClassVar[str] = "agent.deleted"
+
+    by: str
+    instance: str | None = None
+
+
+EVENTS: tuple[type[Event], ...] = (
+    AgentSpawned,
+    AgentUpdated,
+    AgentResumed,
+    AgentStopped,
+    AgentCrashed,
+    AgentDrained,
+    AgentUndrained,
+    AgentDeleted,
+)

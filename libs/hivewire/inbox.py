@@ -1,0 +1,93 @@
+"""What reaches an agent's inbox and what its beat says. Inbox envelopes have the type `inbox.<kind>`."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from hivewire import fields, limits
+
+TASK = "task"
+CANCEL = "cancel"
+REPLACED = "replaced"
+SYNC = "sync"
+
+
+def inbox_type(kind: str) -> str:
+    """The envelope's `type` of an inbox message."""
+    return f"inbox.{kind}"
+
+
+BEAT_TYPE = "agent.beat"
+
+
+class TaskDispatch(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Work for one instance of an agent. It is sent again until the agent's beat lists the attempt."""
+
+    task_id: str
+    attempt: int
+    instance: str
+    title: str
+    description: str = ""
+    type: str = "auto"
+    category: str = "execute"
+    owner: str = ""
+    required_capabilities: list[str] = []
+    priority: int = fields.PRIORITY_DEFAULT
+    timeout_seconds: float = limits.TASK_TIMEOUT_S
+    deadline: datetime | None = None
+    depends_on: list[str] = []
+    labels: dict[str, str] = {}
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    payload: msgspec.Raw = fields.NULL
+    files: list[str] = []
+    phase_id: str | None = None
+    parent_task_id: str | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
+
+
+class CancelAttempt(msgspec.Struct, omit_defaults=True):
+    """Stop working on an attempt: it is no longer the agent's."""
+
+    task_id: str
+    attempt: int
+    instance: str
+    reason: str = ""
+
+
+class Replaced(msgspec.Struct):
+    """A newer process registered under this agent's id; every other instance stops."""
+
+    instance: str
+
+
+class Sync(msgspec.Struct):
+    """Register again: the gateway does not know this instance as present."""
+
+    instance: str
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An attempt that the agent works on."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt
+
+
+class Beat(msgspec.Struct):
+    """Sent every 5 s. `loop_count` grows only while the agent's work loop turns."""
+
+    agent_id: fields.Token
+    instance: fields.Token
+    held: Annotated[list[Held], msgspec.Meta(max_length=limits.HELD_MAX)] = []
+    free_slots: fields.Count = 0
+    loop_count: fields.Count = 0
+
+
+KINDS: dict[str, type[msgspec.Struct]] = {
+    inbox_type(TASK): TaskDispatch,
+    inbox_type(CANCEL): CancelAttempt,
+    inbox_type(REPLACED): Replaced,
+    inbox_type(SYNC): Sync,
+}

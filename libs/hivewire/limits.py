@@ -1,0 +1,74 @@
+"""Every bound of the wire and of the queue, each with its unit and its reason.
+
+A bound is checked where data enters the hive (SDK, doors and the services' codec), so that everything
+behind it can rely on it.
+"""
+
+from typing import Final
+
+# --- tokens and names -------------------------------------------------------------------------------
+TOKEN_BYTES_MAX: Final = 128
+"""Longest subject token. NATS has no bound of its own, but every token is kept in the server's index."""
+HIVE_NAME_CHARS_MAX: Final = 31
+"""Postgres cuts identifiers at 63 bytes; a hive's name is a schema and the stem of other names."""
+
+# --- messages ---------------------------------------------------------------------------------------
+MESSAGE_HEADROOM_BYTES: Final = 64 * 1024
+"""Kept free below the server's `max_payload`: headers count against it, and an event that carries a
+command's payload is somewhat larger than the command."""
+MESSAGE_BYTES_MAX: Final = 1024 * 1024 - MESSAGE_HEADROOM_BYTES
+"""Largest command: headers and body, with nats-server's default `max_payload` of 1 MiB."""
+BATCH_ITEMS_MAX: Final = 1_000
+"""Tasks in one batch submit: one commit must stay short enough for the lease to be renewed beside it."""
+INTEGER_DIGITS_MAX: Final = 18
+"""Every integer field fits Postgres' bigint."""
+
+# --- texts ------------------------------------------------------------------------------------------
+TITLE_CHARS_MAX: Final = 500
+TEXT_CHARS_MAX: Final = 20_000
+"""Descriptions, reasons, progress notes."""
+ERROR_CHARS_MAX: Final = 4_000
+"""An error's tail says what happened; whole logs belong into the result or elsewhere."""
+LABELS_MAX: Final = 64
+LABEL_CHARS_MAX: Final = 256
+
+# --- tasks ------------------------------------------------------------------------------------------
+CAPABILITIES_MAX: Final = 64
+DEPENDENCIES_MAX: Final = 1_000
+"""Direct dependencies of one task: a report over a thousand parts is common, over more it wants a tree."""
+PRIORITY_MAX: Final = 10
+RETRIES_MAX: Final = 100
+TIMEOUT_S_MAX: Final = 30 * 24 * 3600.0
+"""A month: longer waits are a `not_before` or a new task."""
+BACKOFF_S_MAX: Final = 24 * 3600.0
+LOST_ATTEMPTS_MAX: Final = 3
+"""A task whose agents vanish this often probably kills them: it is dead-lettered."""
+START_TIMEOUT_S: Final = 60.0
+"""From assignment to the report that the handler runs. A dispatch lost on the way is repeated long before."""
+TASK_TIMEOUT_S: Final = 300.0
+TASK_RETRIES: Final = 3
+
+# --- agents -----------------------------------------------------------------------------------------
+SLOTS_MAX: Final = 10_000
+BEAT_INTERVAL_S: Final = 5.0
+BEATS_MISSED_MAX: Final = 3
+"""An agent is lost after this many intervals without a beat, counted only while the gateway listened."""
+HELD_MAX: Final = SLOTS_MAX
+
+# --- requests ---------------------------------------------------------------------------------------
+REPEAT_FIRST_S: Final = 1.0
+REPEAT_MAX_S: Final = 5.0
+"""A command without a reply is sent again after these pauses (doubling), with the same id."""
+REQUEST_TIMEOUT_S: Final = 30.0
+LIST_ITEMS_MAX: Final = 1_000
+OUTCOME_KEPT_S: Final = 24 * 3600.0
+"""How long the outcome of a verb without a natural key is kept for repeats."""
+
+# --- streams ----------------------------------------------------------------------------------------
+COMMAND_STREAM_BYTES_MAX: Final = 128 * 1024 * 1024
+COMMANDS_PER_SENDER_MAX: Final = 200_000
+"""Waiting commands of one sender and verb: beyond it the stream refuses that sender, not the others."""
+EVENT_STREAM_AGE_S_MAX: Final = 30 * 24 * 3600.0
+EVENT_STREAM_BYTES_MAX: Final = 1024 * 1024 * 1024
+EVENTS_REPUBLISHED_S: Final = 24 * 3600.0
+"""History that is put on a new event stream after JetStream lost the old one."""

@@ -1,0 +1,94 @@
+"""The reads that services answer over `<hive>.get.<service>.<query>.<sender>`, with their parameters."""
+
+from typing import Annotated
+
+import msgspec
+
+from hivewire import fields, limits
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=limits.LIST_ITEMS_MAX)]
+
+
+class OneTask(msgspec.Struct):
+    """Names a task."""
+
+    task_id: fields.Token
+
+
+class ListTasks(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Filters over tasks, newest first; all that are given must hold."""
+
+    status: list[fields.Name] = []
+    owner: fields.Name | None = None
+    source: fields.Name | None = None
+    agent: fields.Token | None = None
+    phase: fields.Token | None = None
+    label: fields.Name | None = None
+    """`key=value`"""
+    ids: Annotated[list[fields.Token], msgspec.Meta(max_length=limits.LIST_ITEMS_MAX)] = []
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
+class Listing(msgspec.Struct, omit_defaults=True):
+    """A page of something."""
+
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
+class OneAgent(msgspec.Struct):
+    """Names an agent."""
+
+    agent_id: fields.Token
+
+
+class OneReject(msgspec.Struct):
+    """Names a reject."""
+
+    reject_id: fields.Count
+
+
+class ListEvents(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Filters over history, oldest first. `type` is a whole type or a category (`task`)."""
+
+    type: fields.Name | None = None
+    entity_id: fields.Text | None = None
+    since: fields.Moment | None = None
+    until: fields.Moment | None = None
+    correlationid: fields.Name | None = None
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+    newest_first: bool = False
+
+
+class Explain(msgspec.Struct, omit_defaults=True):
+    """Names an attempt; without a number the last one."""
+
+    task_id: fields.Token
+    attempt: fields.Attempt | None = None
+
+
+class Nothing(msgspec.Struct):
+    """A read without parameters."""
+
+
+BROKER: dict[str, type[msgspec.Struct]] = {
+    "task": OneTask,  # -> TaskView with its attempts
+    "tasks": ListTasks,  # -> Page of TaskView
+    "queue": Listing,  # -> QueueView
+    "explain": Explain,  # -> Explanation
+    "why": OneTask,  # -> Why
+    "dead": Listing,  # -> Page of TaskView
+    "stats": Nothing,  # -> Stats
+}
+AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
+    "agents": Listing,  # -> Page of AgentView
+    "agent": OneAgent,  # -> AgentView
+}
+HISTORY: dict[str, type[msgspec.Struct]] = {
+    "events": ListEvents,  # -> Page of EventView
+    "rejects": Listing,  # -> Page of RejectView
+    "reject": OneReject,  # -> RejectView
+}
+"""Answered by every service alike, over the history of all of them."""

@@ -1,0 +1,226 @@
+"""What reads and replies return: the same bodies over NATS, over HTTP and in the command line's `--json`."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from hivewire import fields
+from hivewire.commands.broker import Backoff
+
+TaskStatus = Literal[
+    "pending", "assigned", "running", "pending_approval", "blocked", "completed", "failed", "dead_lettered", "cancelled"
+]
+AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"completed", "failed", "dead_lettered", "cancelled"})
+DEAD: frozenset[str] = frozenset({"failed", "dead_lettered"})
+
+
+class TaskBrief(msgspec.Struct, omit_defaults=True):
+    """The reply to a command about a task: how it stands after the commit. `created` false: it was known before."""
+
+    task_id: str
+    status: TaskStatus
+    attempt: int = 0
+    agent_id: str | None = None
+    created: bool | None = None
+
+
+class BatchItem(msgspec.Struct, omit_defaults=True):
+    """What became of one task of a batch. `index` is its place in the batch, from 0."""
+
+    index: int
+    task_id: str | None = None
+    status: TaskStatus | None = None
+    created: bool | None = None
+    error: str | None = None
+
+
+class Batch(msgspec.Struct):
+    """The reply to a batch submit, one item for each task in their order."""
+
+    items: list[BatchItem]
+
+
+class TaskView(msgspec.Struct, kw_only=True):
+    """A task as it is stored. `attempt` counts its attempts so far; `error` is the last one's."""
+
+    task_id: str
+    title: str
+    status: TaskStatus
+    sender: str
+    owner: str
+    priority: int
+    attempt: int
+    retries_used: int
+    lost_count: int
+    max_retries: int
+    created_at: datetime
+    updated_at: datetime
+    description: str = ""
+    agent_id: str | None = None
+    required_capabilities: list[str] = []
+    depends_on: list[str] = []
+    on_dependency_failure: str = "block"
+    timeout_seconds: float
+    start_timeout_seconds: float
+    backoff: Backoff = Backoff()
+    idempotency_key: str | None = None
+    source: str | None = None
+    parent_task_id: str | None = None
+    phase_id: str | None = None
+    type: str = "auto"
+    category: str = "execute"
+    labels: dict[str, str] = {}
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    payload: msgspec.Raw = fields.NULL
+    result: msgspec.Raw = fields.NULL
+    error: str | None = None
+    reason: str | None = None
+    blocked_by: str | None = None
+    progress: float | None = None
+    progress_message: str | None = None
+    not_before: datetime | None = None
+    retry_at: datetime | None = None
+    deadline: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    files: list[str] = []
+    attempts: list["AttemptView"] = []
+
+
+class AttemptView(msgspec.Struct, kw_only=True):
+    """One attempt of a task."""
+
+    task_id: str
+    attempt: int
+    agent_id: str
+    instance: str
+    status: AttemptStatus
+    assigned_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+    score: float | None = None
+    reason: str | None = None
+
+
+class AgentView(msgspec.Struct, kw_only=True):
+    """An agent of the registry. `state`: present, lost (not heard of), away (left)."""
+
+    agent_id: str
+    name: str
+    agent_type: str
+    state: Literal["present", "lost", "away"]
+    drained: bool
+    capabilities: list[str]
+    slots: int
+    busy_slots: int = 0
+    policy: str
+    owner: str | None = None
+    instance: str | None = None
+    endpoint_url: str | None = None
+    connection_status: Literal["connected", "disconnected"] = "disconnected"
+    labels: dict[str, str] = {}
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    registered_at: datetime
+    changed_at: datetime
+
+
+class EventView(msgspec.Struct, kw_only=True):
+    """An event of the history."""
+
+    id: str
+    seq: int
+    writer: str
+    type: str
+    entity_id: str
+    time: datetime
+    causationid: str | None = None
+    correlationid: str | None = None
+    data: msgspec.Raw
+
+
+class RejectView(msgspec.Struct, kw_only=True):
+    """A message that could not be taken, whole, with the reason. `body` is base64 where it is not UTF-8."""
+
+    reject_id: int
+    service: str
+    subject: str
+    sender: str
+    reason: str
+    rejected_at: datetime
+    body: str
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+
+
+class Page(msgspec.Struct):
+    """One page of a listing. `cursor` is opaque and asks for the next page; None: there is none."""
+
+    items: list[Any]
+    cursor: str | None = None
+
+
+class QueueView(msgspec.Struct):
+    """The queue: counts of what is queued (waits for something), ready and blocked, and the head of each."""
+
+    queued: int
+    ready: int
+    blocked: int
+    items: list[TaskView] = []
+
+
+class Factor(msgspec.Struct):
+    """One factor of a candidate's score: its value in [0, 1], its weight and their product."""
+
+    value: float
+    weight: float
+    contribution: float
+
+
+class Candidate(msgspec.Struct, omit_defaults=True):
+    """An agent that was considered. `gate` names what stopped it, else it was scored."""
+
+    agent_id: str
+    score: float | None = None
+    gate: str | None = None
+    factors: dict[str, Factor] = {}
+
+
+class Explanation(msgspec.Struct, kw_only=True):
+    """Why an attempt went to its agent: the best candidates, and the others counted by the gate that stopped them."""
+
+    task_id: str
+    attempt: int
+    agent_id: str
+    reason: str
+    candidates: list[Candidate] = []
+    gated: dict[str, int] = {}
+    decided_at: datetime
+
+
+class Why(msgspec.Struct, omit_defaults=True):
+    """Why a task is where it is, in one sentence; `nearest_miss` is the agent that lacks least."""
+
+    task_id: str
+    status: TaskStatus
+    sentence: str
+    waits_for: str
+    nearest_miss: str | None = None
+
+
+class Stats(msgspec.Struct):
+    """Counts over all tasks that are kept. `completion_s_mean`: from submit to completion, over the last day."""
+
+    tasks: dict[str, int]
+    queue_depth: int
+    agents: dict[str, int]
+    completion_s_mean: float | None = None
+
+
+class Credentials(msgspec.Struct):
+    """NATS credentials in the form of a creds file. Secret."""
+
+    name: str
+    role: str
+    creds: str
