@@ -1,0 +1,1 @@
+"""The chassis that every hivewire service runs on."""

@@ -1,0 +1,108 @@
+"""From a message of the command stream to a command that can be decided, or to the reason why not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from hivewire import codec
+from hivewire.commands import command_type
+from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
+from hivewire.ids import new_id
+from hivewire.subjects import REPLY_HEADER, Subjects, is_reply_subject
+from hivewire.subjects import Command as Address
+from hivewire_service.bus import Received
+from hivewire_service.core import Command, Refusal
+from hivewire_service.store import Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message of the command stream with what it says: a command, or a reject and the answer to its sender."""
+
+    received: Received
+    reply_to: str | None
+    command: Command | None = None
+    reject: Reject | None = None
+    refusal: Refusal | None = None
+    command_id: str = ""
+
+
+class Intake:
+    """Decodes the commands of one service. Total: whatever arrives is a command or a reject."""
+
+    def __init__(self, subjects: Subjects, service: str, verbs: Mapping[str, type[msgspec.Struct]]) -> None:
+        self._subjects = subjects
+        self._service = service
+        self._verbs = verbs
+        self._types = {command_type(service, verb): data for verb, data in verbs.items()}
+
+    def take(self, received: Received) -> Taken:
+        """What a message says. The sender and the verb are those of the subject, which nats-server checked."""
+        address = self._subjects.parse_command(received.subject)
+        if address is None:
+            return self._rejected(received, None, "", Refusal("no subject of a command", 400))
+        reply_to = (received.headers or {}).get(REPLY_HEADER)
+        if reply_to is not None and not is_reply_subject(reply_to, address.sender):
+            reason = f"{REPLY_HEADER} {reply_to[:80]!r} is not under the sender's own reply prefix"
+            return self._rejected(received, None, address.sender, Refusal(reason, 400))
+        envelope = codec.decode_envelope(received.body)
+        if isinstance(envelope, codec.Malformed):
+            return self._rejected(received, reply_to, address.sender, Refusal(envelope.reason, 400))
+        command = self._command(address, envelope)
+        if isinstance(command, Refusal):
+            return self._rejected(received, reply_to, address.sender, command, envelope.id)
+        return Taken(received, reply_to, command=command, command_id=envelope.id)
+
+    def _command(self, address: Address, envelope: Envelope) -> Command | Refusal:
+        if address.verb not in self._verbs:
+            return Refusal(f"unknown command {address.verb[:80]!r}", 404)
+        if envelope.type != command_type(self._service, address.verb):
+            return Refusal(f"type {envelope.type[:80]!r} does not fit the subject's verb {address.verb!r}", 400)
+        data = codec.decode_data(envelope, self._types)
+        if isinstance(data, codec.Malformed):
+            return Refusal(data.reason, 400)
+        return Command(
+            id=envelope.id,
+            verb=address.verb,
+            sender=address.sender,
+            data=data,
+            correlationid=envelope.correlationid,
+            traceparent=envelope.traceparent,
+        )
+
+    def failed(self, taken: Taken, error: BaseException) -> Taken:
+        """The same message as a reject: deciding or storing it failed with `error`."""
+        sender = taken.command.sender if taken.command else taken.reject.sender if taken.reject else ""
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        refusal = Refusal(f"the command could not be carried out and was put among the rejects: {reason}", 500)
+        reject = Reject(taken.received.subject, sender, reason, taken.received.body)
+        return Taken(taken.received, taken.reply_to, reject=reject, refusal=refusal, command_id=taken.command_id)
+
+    def _rejected(
+        self, received: Received, reply_to: str | None, sender: str, refusal: Refusal, command_id: str = ""
+    ) -> Taken:
+        reject = Reject(received.subject, sender, refusal.error, received.body)
+        return Taken(received, reply_to, reject=reject, refusal=refusal, command_id=command_id)
+
+
+def reply_envelope(subjects: Subjects, service: str, command_id: str, answer: object) -> tuple[str, msgspec.Raw, bytes]:
+    """A reply: its type, its encoded data and its whole body. A `Refusal` is a refusal, all else is fine."""
+    if isinstance(answer, Refusal):
+        kind, data = REPLY_REFUSED, codec.raw(ErrorBody(answer.error, answer.status, answer.detail))
+    else:
+        kind, data = REPLY_OK, codec.raw(answer)
+    return kind, data, encode_reply(subjects, service, command_id, kind, data)
+
+
+def encode_reply(subjects: Subjects, service: str, command_id: str, kind: str, data: msgspec.Raw) -> bytes:
+    """The body of a reply whose data is encoded already."""
+    return codec.encode(
+        Envelope(
+            id=new_id(),
+            type=kind,
+            source=f"/{subjects.hive}/{service}",
+            causationid=command_id or None,
+            data=data,
+        )
+    )

@@ -1,0 +1,73 @@
+-- name: take_lease
+WITH before AS (
+    SELECT epoch, renewed_at FROM lease WHERE service = $1
+)
+INSERT INTO lease AS held (service, epoch, owner, renewed_at, expires_at)
+VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (service) DO UPDATE
+    SET epoch = held.epoch + 1, owner = $2, renewed_at = clock_timestamp(),
+        expires_at = clock_timestamp() + make_interval(secs => $3)
+    WHERE held.expires_at < clock_timestamp() OR held.owner = $2
+RETURNING epoch,
+    (SELECT extract(epoch FROM clock_timestamp() - before.renewed_at)::float8 FROM before) AS vacant_s
+
+-- name: renew_lease
+UPDATE lease
+SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $3)
+WHERE service = $1 AND epoch = $2
+
+-- name: release_lease
+UPDATE lease SET expires_at = clock_timestamp() WHERE service = $1 AND epoch = $2
+
+-- name: fence
+SELECT 1 FROM lease WHERE service = $1 AND epoch = $2 FOR SHARE
+
+-- name: add_position
+INSERT INTO position (service) VALUES ($1) ON CONFLICT DO NOTHING
+
+-- name: read_position
+SELECT stream_created, command_seq, command_ns, event_seq, published_seq, event_stream_created
+FROM position WHERE service = $1
+
+-- name: write_position
+UPDATE position
+SET stream_created = $2, command_seq = $3, command_ns = $4, event_seq = $5,
+    published_seq = $6, event_stream_created = $7
+WHERE service = $1
+
+-- name: insert_events
+INSERT INTO event (writer, seq, recorded_at, type, entity_id, causation_id, correlation_id, traceparent, data)
+SELECT $1, seq, $2, type, entity_id, causation_id, correlation_id, traceparent, data
+FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+    AS new (seq, type, entity_id, causation_id, correlation_id, traceparent, data)
+
+-- name: insert_outcomes
+INSERT INTO outcome (service, command_id, sender, reply_type, reply, recorded_at)
+SELECT $1, command_id, sender, reply_type, reply, $2
+FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS new (command_id, sender, reply_type, reply)
+ON CONFLICT DO NOTHING
+
+-- name: find_outcomes
+SELECT known.command_id, known.sender, known.reply_type, known.reply
+FROM unnest($2::text[], $3::text[]) AS asked (command_id, sender)
+JOIN outcome AS known USING (command_id, sender)
+WHERE known.service = $1
+
+-- name: drop_old_outcomes
+DELETE FROM outcome
+WHERE ctid IN (SELECT ctid FROM outcome WHERE service = $1 AND recorded_at < $2 LIMIT 5000)
+
+-- name: insert_rejects
+INSERT INTO reject (service, subject, sender, reason, body, rejected_at)
+SELECT $1, subject, sender, reason, body, $2
+FROM unnest($3::text[], $4::text[], $5::text[], $6::bytea[]) AS new (subject, sender, reason, body)
+
+-- name: events_after
+SELECT seq, recorded_at, type, entity_id, causation_id, correlation_id, traceparent, data
+FROM event
+WHERE writer = $1 AND seq > $2 AND seq <= $3
+ORDER BY seq
+LIMIT $4
+
+-- name: seq_before
+SELECT coalesce(min(seq) - 1, $3) FROM event WHERE writer = $1 AND recorded_at >= $2

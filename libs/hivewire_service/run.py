@@ -1,0 +1,99 @@
+"""A service as a process: connects, serves its health, runs the loop and ends cleanly."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import structlog
+
+from hivewire.errors import HivewireError
+from hivewire.subjects import Subjects
+from hivewire_service import history
+from hivewire_service.answer import Answers, Query
+from hivewire_service.bus import Bus
+from hivewire_service.clock import SystemClock
+from hivewire_service.health import Health, serving
+from hivewire_service.lease import Lease
+from hivewire_service.migrations import migrate
+from hivewire_service.service import Parts, Service
+from hivewire_service.settings import Settings
+from hivewire_service.store import Store
+
+log = structlog.get_logger()
+
+SENDER = "service"
+"""The name in the services' credentials, and so the prefix of their inboxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A service, as its `main` module wires it."""
+
+    name: str
+    parts: Callable[[Settings, Subjects], Parts]
+    reads: Mapping[str, Query]
+    admin: Callable[[Settings], Mapping[str, Query]] = field(default=lambda _: {})
+
+
+async def run(definition: Definition, settings: Settings) -> None:
+    """Run a service until SIGINT or SIGTERM.
+
+    Raises:
+        HivewireError: something that the service needs cannot be had, or NATS closed the connection for good.
+    """
+    subjects = Subjects(settings.hive)
+    dsn = settings.postgres_dsn.get_secret_value()
+    async with AsyncExitStack() as stack:
+        await migrate(dsn, settings.hive)
+        store = Store(dsn, settings.hive, definition.name)
+        await store.open()
+        stack.push_async_callback(store.close)
+        credentials = str(settings.nats_creds) if settings.nats_creds else None
+        bus = Bus(settings.nats_url, credentials, SENDER, f"hivewire {definition.name}")
+        await bus.connect()
+        stack.push_async_callback(bus.close)
+        health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
+        port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
+        answers = Answers(
+            definition.name, bus, store, subjects, {**definition.reads, **history.READS}, definition.admin(settings)
+        )
+        await answers.start(version("hivewire"))
+        service = Service(
+            definition.name,
+            definition.parts(settings, subjects),
+            bus=bus,
+            store=store,
+            lease=Lease(store, settings.lease_seconds),
+            subjects=subjects,
+            clock=SystemClock(),
+            health=health,
+            stream_replicas=settings.stream_replicas,
+        )
+        log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
+        await _until_stopped(service, bus)
+        log.info("stopped", service=definition.name)
+
+
+async def _until_stopped(service: Service, bus: Bus) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, service.stop)
+    running = asyncio.ensure_future(service.run())
+    closed = asyncio.ensure_future(bus.closed.wait())
+    await asyncio.wait((running, closed), return_when=asyncio.FIRST_COMPLETED)
+    closed.cancel()
+    if not running.done():
+        running.cancel()
+        raise HivewireError("NATS closed the connection for good; see the log above for the reason")
+    await running
+
+
+async def _is_connected(bus: Bus) -> bool:
+    return bus.connected
+
+
+async def _answers(store: Store) -> bool:
+    return bool(await store.pool.fetchval("SELECT true"))

@@ -1,0 +1,483 @@
+"""The loop that every service runs on.
+
+    subject --> decode --> decide --> commit --> publish
+     (bus)      (codec)    (pure)   (Postgres)    (bus)
+
+A turn takes what is waiting, decides it in order, commits all of it in one transaction together with the place in the
+command stream, and only then replies and publishes. Nothing is acknowledged on the bus; the place in Postgres is what
+tells which command is next, so none is decided twice.
+
+Whatever goes wrong ends the term of ownership: the lease is taken again with a new epoch and the state loaded from
+Postgres. A batch that fails for a reason of its own is then repeated one command at a time, and what fails alone is
+committed to the rejects.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+
+from hivewire import codec, limits
+from hivewire.events import Event
+from hivewire.subjects import Subjects
+from hivewire_service import metrics
+from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.clock import Clock
+from hivewire_service.core import Command, Core, Refusal, Rows, Step
+from hivewire_service.health import Health
+from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
+from hivewire_service.lease import Lease, Term
+from hivewire_service.outbox import Outbox
+from hivewire_service.store import CONNECTION_ERRORS, Fenced, Outcome, Position, Store, StoredEvent, Unit
+from hivewire_service.topology import StreamState, command_stream
+
+log = structlog.get_logger()
+
+BATCH_COMMANDS_MAX = 500
+WAITING_COMMANDS_MAX = 2_000
+WAITING_BYTES_MAX = 16 * 1024 * 1024
+PULSE_S = 1.0
+SILENCE_S_MIN = 2.5
+"""A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
+IDLE_S_MAX = 60.0
+PURGE_EVERY_S = 5.0
+HOUSEKEEPING_EVERY_S = 3600.0
+
+# Connection, transaction rollback, resources, lock, operator, system: the database's troubles, not the batch's.
+_PASSING_SQLSTATES = ("08", "25", "40", "53", "55", "57", "58")
+
+
+class BatchFailed(Exception):
+    """Deciding or storing a batch failed for a reason that lies in the batch."""
+
+    def __init__(self, batch: list[Taken], cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.batch = batch
+        self.cause = cause
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error says something about the connection or the server, and nothing about what was written."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)
+    return isinstance(error, (OSError, TimeoutError, Fenced))
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the loop makes true, and what is said of it afterwards."""
+
+    now: datetime
+    taken: list[Taken]
+    events: list[Event] = field(default_factory=list)
+    stored: list[StoredEvent] = field(default_factory=list)
+    records: list[Any] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    replies: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What makes a service out of the loop."""
+
+    core: Core
+    rows: Rows
+    while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
+    """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+
+
+class Service:
+    """One service: standby until the lease is its own, then owner."""
+
+    def __init__(
+        self,
+        name: str,
+        parts: Parts,
+        *,
+        bus: Bus,
+        store: Store,
+        lease: Lease,
+        subjects: Subjects,
+        clock: Clock,
+        health: Health,
+        stream_replicas: int,
+    ) -> None:
+        self.name = name
+        self.core = parts.core
+        self.bus = bus
+        self.store = store
+        self.subjects = subjects
+        self.clock = clock
+        self._rows = parts.rows
+        self._while_owner = parts.while_owner
+        self._lease = lease
+        self._health = health
+        self._replicas = stream_replicas
+        self._intake = Intake(subjects, name, parts.core.verbs)
+        self._wake = asyncio.Event()
+        self._waiting: deque[Received] = deque()
+        self._waiting_bytes = 0
+        self._observations: deque[Any] = deque()
+        self._silence_s = 0.0
+        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._lost = False
+        self._stopping = False
+        self._position = Position()
+        self._last_read = Place()
+        self._committed_s = time.monotonic()
+        self._purged_seq = 0
+        self._one_by_one_until = 0
+        self._poison: Taken | None = None
+        self._outbox: Outbox
+        self._reader: StreamReader
+
+    # life -------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Own the service whenever that is possible, until `stop`."""
+        while not self._stopping:
+            self._health.set(role="standby", loading=True)
+            acquiring = asyncio.ensure_future(self._lease.acquire())
+            term = await self._unless_stopped(acquiring)
+            if term is None:
+                return
+            self._lost = False
+            self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
+            log.info("owner", service=self.name, epoch=term.epoch)
+            metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
+            try:
+                await self._own(term)
+            except BaseExceptionGroup as group:
+                self._set_back(group.exceptions[0])
+                await self.store.drop_owner()
+            else:
+                await self._lease.release(term)
+            finally:
+                metrics.LEASE_OWNER.labels(self.name).set(0)
+                self._lease.stop()
+
+    def stop(self) -> None:
+        """End after the current turn."""
+        self._stopping = True
+        self._wake.set()
+
+    def observe(self, observation: Any) -> None:
+        """Hand something seen to the core, in the loop's own turn."""
+        self._observations.append(observation)
+        self._wake.set()
+
+    def silence(self, seconds: float) -> None:
+        """Nothing could be heard for so long: deadlines that depend on being heard move."""
+        self._silence_s = max(self._silence_s, seconds)
+        self._wake.set()
+
+    async def _unless_stopped(self, acquiring: "asyncio.Future[Term]") -> Term | None:
+        while not acquiring.done():
+            self._wake.clear()
+            if self._stopping:
+                acquiring.cancel()
+                return None
+            waking = asyncio.ensure_future(self._wake.wait())
+            await asyncio.wait((acquiring, waking), return_when=asyncio.FIRST_COMPLETED)
+            waking.cancel()
+        return acquiring.result()
+
+    def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        def lost() -> None:
+            self._lost = True
+            self._wake.set()
+
+        def call_lost() -> None:
+            loop.call_soon_threadsafe(lost)
+
+        return call_lost
+
+    def _set_back(self, error: BaseException) -> None:
+        """Take note of what ended a term, so that the next one goes around it."""
+        if isinstance(error, BatchFailed):
+            log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
+            self._one_by_one_until = error.batch[-1].received.seq
+            if len(error.batch) == 1:
+                self._poison = self._intake.failed(error.batch[0], error.cause)
+        elif isinstance(error, Fenced):
+            log.warning("lease lost, standing by", service=self.name)
+        elif isinstance(error, (*TRANSIENT, *CONNECTION_ERRORS)):
+            log.warning("term ended, starting anew", service=self.name, error=str(error) or type(error).__name__)
+        else:
+            raise error
+
+    async def _own(self, term: Term) -> None:
+        self._health.set(role="owner", loading=True)
+        async with asyncio.TaskGroup() as group:
+            await self._load(term)
+            beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
+            beside += [make(self) for make in self._while_owner]
+            tasks = [group.create_task(coroutine) for coroutine in beside]
+            self._health.set(loading=False)
+            metrics.LEASE_OWNER.labels(self.name).set(1)
+            while not self._stopping:
+                await self._turn(term)
+            for task in tasks:
+                task.cancel()
+
+    async def _load(self, term: Term) -> None:
+        """State and position from Postgres, and a reader that goes on behind the position."""
+        connection = await self.store.owner()
+        now = self.clock.now()
+        self._position = await self.store.read_position(connection)
+        await self._rows.load(connection, now)
+        await self.store.add_event_partitions(now)
+        self.core.extend(term.vacant_s, now)
+        self._forget_waiting()
+        self._observations.clear()
+        position = self._position
+        self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
+        self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
+        self._reader = StreamReader(
+            self.bus,
+            stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
+            filter_subject=self.subjects.commands_of(self.name),
+            start=self._start_reading,
+            deliver=self._deliver,
+            room=self._has_room,
+            silence=self.silence,
+        )
+        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    # reading ----------------------------------------------------------------------------------------
+    async def _start_reading(self, stream: StreamState) -> int:
+        first = await next_seq(self.bus, stream, self._last_read)
+        if first != self._last_read.seq + 1:
+            self._forget_waiting()
+        return first
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < WAITING_COMMANDS_MAX and self._waiting_bytes < WAITING_BYTES_MAX
+
+    def _deliver(self, received: Received) -> None:
+        self._waiting.append(received)
+        self._waiting_bytes += len(received.body)
+        self._last_read = Place(received.stream_created, received.seq, received.ns)
+        self._wake.set()
+
+    # one turn ---------------------------------------------------------------------------------------
+    async def _turn(self, term: Term) -> None:
+        await self._something_to_do()
+        if self._lost:
+            raise Fenced(f"{self.name}: another owner has the lease")
+        turn = Turn(self.clock.now(), self._take_waiting())
+        await self._reader.resume()
+        try:
+            await self._decide(turn)
+            position = self._position_after(turn)
+            unit = Unit(
+                at=turn.now,
+                position=position,
+                writes=list(self._rows.writes(turn.events, turn.records, turn.now)),
+                events=turn.stored,
+                outcomes=turn.outcomes,
+                rejects=[taken.reject for taken in turn.taken if taken.reject],
+            )
+            if self._is_worth_committing(turn, unit):
+                with metrics.COMMIT_SECONDS.labels(self.name).time():
+                    await self.store.commit(term.epoch, unit)
+                self._position = position
+                self._committed_s = time.monotonic()
+        except Exception as error:
+            if is_passing(error) or not turn.taken:
+                raise
+            raise BatchFailed(turn.taken, error) from error
+        self._count(turn)
+        await self._publish(turn)
+
+    def _is_worth_committing(self, turn: Turn, unit: Unit) -> bool:
+        """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
+        if turn.taken or unit.writes or turn.stored:
+            return True
+        return unit.position != self._position and time.monotonic() - self._committed_s >= PULSE_S
+
+    async def _something_to_do(self) -> None:
+        """Wait for input, for a deadline, or for a watermark that is worth writing down."""
+        if not (self._waiting or self._observations or self._silence_s or self._lost or self._poison):
+            self._wake.clear()
+            due = self.core.next_due()
+            pause_s = IDLE_S_MAX if due is None else (due - self.clock.now()).total_seconds()
+            if self._outbox.published_seq != self._position.published_seq or self._outbox.backlog:
+                pause_s = min(pause_s, PULSE_S)
+            if pause_s > 0 and not self._stopping:
+                timer = asyncio.get_running_loop().call_later(min(pause_s, IDLE_S_MAX), self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+
+    def _take_waiting(self) -> list[Taken]:
+        if self._poison is not None:
+            poison, self._poison = self._poison, None
+            return [poison]
+        taken: list[Taken] = []
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+            received = self._waiting.popleft()
+            self._waiting_bytes -= len(received.body)
+            if self._is_decided(received):
+                continue
+            taken.append(self._intake.take(received))
+            if received.seq <= self._one_by_one_until:
+                break
+        return taken
+
+    def _is_decided(self, received: Received) -> bool:
+        position = self._position
+        return received.stream_created == position.stream_created and received.seq <= position.command_seq
+
+    async def _decide(self, turn: Turn) -> None:
+        known = await self._prepare(turn)
+        self._note_silence(turn.now)
+        for taken in turn.taken:
+            self._decide_one(turn, taken, known)
+        while self._observations:
+            self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
+        self._follow(turn, self.core.advance(turn.now))
+
+    async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
+        """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""
+        commands = [taken.command for taken in turn.taken if taken.command]
+        if not commands:
+            return {}
+        connection = await self.store.owner()
+        await self._rows.load_for(connection, commands)
+        kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
+        return await self.store.known_outcomes(connection, kept) if kept else {}
+
+    def _note_silence(self, now: datetime) -> None:
+        pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
+        silence_s, self._silence_s = max(self._silence_s, gap_s), 0.0
+        if silence_s > SILENCE_S_MIN:
+            log.info("could not listen, deadlines move", service=self.name, seconds=round(silence_s, 1))
+            metrics.SILENCE_SECONDS.labels(self.name).inc(silence_s)
+            self.core.extend(silence_s, now)
+
+    def _decide_one(self, turn: Turn, taken: Taken, known: dict[tuple[str, str], Outcome]) -> None:
+        command = taken.command
+        if command is None:
+            self._reply(turn, taken, taken.refusal)
+            return
+        repeated = known.get((command.id, command.sender))
+        if repeated is not None:
+            if taken.reply_to:
+                data = msgspec.Raw(repeated.reply)
+                body = encode_reply(self.subjects, self.name, command.id, repeated.reply_type, data)
+                turn.replies.append((taken.reply_to, body))
+            return
+        answer = self.core.decide(command, turn.now)
+        if isinstance(answer, Step):
+            self._follow(turn, answer, command)
+        outcome = answer if isinstance(answer, Refusal) else self.core.reply(command)
+        kind, data = self._reply(turn, taken, outcome)
+        if command.verb not in self.core.naturally_idempotent:
+            kept = Outcome(command.id, command.sender, kind, bytes(data))
+            turn.outcomes.append(kept)
+            known[command.id, command.sender] = kept
+        metrics.COMMANDS.labels(self.name, command.verb, "refused" if answer is outcome else "ok").inc()
+
+    def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
+        kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
+        if taken.reply_to:
+            turn.replies.append((taken.reply_to, body))
+        return kind, data
+
+    def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
+        """Let the facts of a step become the state, and number them for the history."""
+        turn.records += step.records
+        seq = self._position.event_seq + len(turn.stored)
+        for event in step.events:
+            self.core.evolve(event)
+            seq += 1
+            turn.events.append(event)
+            turn.stored.append(
+                StoredEvent(
+                    seq=seq,
+                    type=event.type,
+                    entity_id=event.entity_id,
+                    data=codec.encode(event),
+                    recorded_at=turn.now,
+                    causation_id=command.id if command else None,
+                    correlation_id=command.correlationid if command else None,
+                    traceparent=command.traceparent if command else None,
+                )
+            )
+
+    def _position_after(self, turn: Turn) -> Position:
+        now = self._position
+        last = turn.taken[-1].received if turn.taken else None
+        return Position(
+            stream_created=last.stream_created if last else now.stream_created,
+            command_seq=last.seq if last else now.command_seq,
+            command_ns=last.ns if last else now.command_ns,
+            event_seq=now.event_seq + len(turn.stored),
+            published_seq=self._outbox.published_seq,
+            event_stream_created=self._outbox.event_stream_created,
+        )
+
+    async def _publish(self, turn: Turn) -> None:
+        """Say what the commit made true. What gets lost here is repeated: replies and inbox messages because somebody
+        asks again, events from their rows."""
+        for subject, body in turn.replies:
+            await self.bus.publish(subject, body)
+        try:
+            for message in await self._rows.messages(self.store.pool, turn.events, turn.records):
+                await self.bus.publish(message.subject, message.body)
+        except CONNECTION_ERRORS as error:
+            log.warning("inbox messages not sent, they follow on the next beats", error=str(error))
+        await self._outbox.publish(turn.stored)
+
+    def _count(self, turn: Turn) -> None:
+        if turn.taken:
+            metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
+            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
+        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
+        for event in turn.events:
+            metrics.EVENTS.labels(self.name, event.type).inc()
+        rejected = [taken.reject for taken in turn.taken if taken.reject]
+        metrics.REJECTS.labels(self.name).inc(len(rejected))
+        for reject in rejected:
+            log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+
+    # beside the loop --------------------------------------------------------------------------------
+    async def _pulse(self) -> None:
+        """Tell a pause of the whole process from mere idleness."""
+        while True:
+            await asyncio.sleep(PULSE_S)
+            pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+            gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
+            if gap_s > SILENCE_S_MIN:
+                self.silence(gap_s)
+
+    async def _purge(self) -> None:
+        """Remove decided commands from the stream, all but the last one, by which the stream is recognised."""
+        while True:
+            await asyncio.sleep(PURGE_EVERY_S)
+            seq = self._position.command_seq
+            if seq != self._purged_seq and self.bus.connected:
+                with contextlib.suppress(*TRANSIENT):  # it is tried again with the next commands
+                    await self.bus.purge_below(self.subjects.command_stream(self.name), seq)
+                    self._purged_seq = seq
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            now = self.clock.now()
+            await self.store.add_event_partitions(now)
+            await self.store.drop_old_outcomes(now - timedelta(seconds=limits.OUTCOME_KEPT_S))

@@ -1,0 +1,252 @@
+"""Postgres: the connections of a service and its unit of work.
+
+Every commit of an owner begins by locking its lease row at its own epoch. A plain read would not do: an owner that was
+paused between the read and the commit could still write after another took over.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from hivewire.errors import NotReachable
+from hivewire_service.core import Write
+from hivewire_service.queries import load_queries
+
+SQL = load_queries("hivewire_service.queries", "chassis.sql")
+
+IDLE_IN_TRANSACTION_MS = 1_000
+"""A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
+COMMAND_TIMEOUT_S = 30.0
+CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+PARTITION_DAYS_AHEAD = 7
+
+
+class Fenced(Exception):
+    """The lease is no longer ours: somebody else owns the service, and nothing was written."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a service stands: in its command stream, in its events, and in what of them is on the bus."""
+
+    stream_created: str | None = None
+    command_seq: int = 0
+    command_ns: int = 0
+    event_seq: int = 0
+    published_seq: int = 0
+    event_stream_created: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its number, encoded once for the row and for the bus."""
+
+    seq: int
+    type: str
+    entity_id: str
+    data: bytes
+    recorded_at: datetime
+    causation_id: str | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The reply to a command, kept for its repeats."""
+
+    command_id: str
+    sender: str
+    reply_type: str
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A message that could not be taken."""
+
+    subject: str
+    sender: str
+    reason: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Unit:
+    """All that one commit makes true."""
+
+    at: datetime
+    position: Position
+    writes: Sequence[Write] = ()
+    events: list[StoredEvent] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def storable(text: str) -> str:
+    """`text` as Postgres can keep it; only used where bytes of unknown origin become a text for people."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+class Store:
+    """The connections of one service: one for commits, a small pool for reads."""
+
+    def __init__(self, dsn: str, hive: str, service: str) -> None:
+        self._dsn = dsn
+        self._hive = hive
+        self.service = service
+        self.pool: asyncpg.Pool
+        self._owner: asyncpg.Connection | None = None
+
+    async def open(self) -> None:
+        """Connect the pool.
+
+        Raises:
+            NotReachable: Postgres does not answer or refuses the credentials.
+        """
+        try:
+            self.pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=1,
+                max_size=4,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings=self._session(),
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            raise NotReachable(f"Postgres is not reachable: {error}; check HIVEWIRE_POSTGRES_DSN") from error
+
+    async def close(self) -> None:
+        """Close all connections, at once if need be."""
+        await self.drop_owner()
+        self.pool.terminate()
+
+    def _session(self) -> dict[str, str]:
+        return {"search_path": self._hive, "application_name": f"hivewire {self.service}", "timezone": "UTC"}
+
+    async def connect(self, **settings: str) -> asyncpg.Connection:
+        """A connection of one's own, outside the pool."""
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=5,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=self._session() | settings,
+        )
+
+    async def owner(self) -> asyncpg.Connection:
+        """The connection of the owner's loads and commits."""
+        if self._owner is None or self._owner.is_closed():
+            self._owner = await self.connect(idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS))
+        return self._owner
+
+    async def drop_owner(self) -> None:
+        """Forget the owner's connection: what it did last is unknown."""
+        if self._owner is not None:
+            self._owner.terminate()
+            self._owner = None
+
+    async def add_event_partitions(self, now: datetime) -> None:
+        """Make the partitions of the days to come. Every service may call it at any time."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
+            first = now.date() - timedelta(days=1)
+            for day in (first + timedelta(days=n) for n in range(PARTITION_DAYS_AHEAD + 2)):
+                await connection.execute(
+                    f"CREATE TABLE IF NOT EXISTS event_{day:%Y%m%d} PARTITION OF event "
+                    f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+                )
+
+    async def read_position(self, connection: asyncpg.Connection) -> Position:
+        """The committed position; a new service starts at nothing."""
+        await connection.execute(SQL.add_position, self.service)
+        row = await connection.fetchrow(SQL.read_position, self.service)
+        assert row is not None
+        return Position(**row)
+
+    async def known_outcomes(
+        self, connection: asyncpg.Connection, commands: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Outcome]:
+        """Stored outcomes by (command id, sender), of those given."""
+        ids, senders = zip(*commands, strict=True)
+        rows = await connection.fetch(SQL.find_outcomes, self.service, ids, senders)
+        return {
+            (row["command_id"], row["sender"]): Outcome(
+                row["command_id"], row["sender"], row["reply_type"], row["reply"].encode()
+            )
+            for row in rows
+        }
+
+    async def commit(self, epoch: int, unit: Unit) -> None:
+        """Make `unit` true, whole or not at all.
+
+        Raises:
+            Fenced: the lease has another epoch.
+        """
+        connection = await self.owner()
+        async with connection.transaction():
+            if not await connection.fetchval(SQL.fence, self.service, epoch):
+                raise Fenced(f"{self.service}: epoch {epoch} is over")
+            for write in unit.writes:
+                await connection.execute(write.sql, *write.arguments)
+            await self._write_history(connection, unit)
+            position = unit.position
+            await connection.execute(
+                SQL.write_position,
+                self.service,
+                position.stream_created,
+                position.command_seq,
+                position.command_ns,
+                position.event_seq,
+                position.published_seq,
+                position.event_stream_created,
+            )
+
+    async def _write_history(self, connection: asyncpg.Connection, unit: Unit) -> None:
+        if unit.events:
+            columns = zip(
+                *(
+                    (e.seq, e.type, e.entity_id, e.causation_id, e.correlation_id, e.traceparent, e.data.decode())
+                    for e in unit.events
+                ),
+                strict=True,
+            )
+            await connection.execute(SQL.insert_events, self.service, unit.at, *columns)
+        if unit.outcomes:
+            columns = zip(
+                *((o.command_id, o.sender, o.reply_type, o.reply.decode()) for o in unit.outcomes), strict=True
+            )
+            await connection.execute(SQL.insert_outcomes, self.service, unit.at, *columns)
+        if unit.rejects:
+            columns = zip(
+                *((storable(r.subject), storable(r.sender), storable(r.reason), r.body) for r in unit.rejects),
+                strict=True,
+            )
+            await connection.execute(SQL.insert_rejects, self.service, unit.at, *columns)
+
+    async def events_after(self, seq: int, last_seq: int, limit: int) -> list[StoredEvent]:
+        """The service's own events past `seq`, up to `last_seq`, in order."""
+        rows = await self.pool.fetch(SQL.events_after, self.service, seq, last_seq, limit)
+        return [
+            StoredEvent(
+                seq=row["seq"],
+                type=row["type"],
+                entity_id=row["entity_id"],
+                data=row["data"].encode(),
+                recorded_at=row["recorded_at"],
+                causation_id=row["causation_id"],
+                correlation_id=row["correlation_id"],
+                traceparent=row["traceparent"],
+            )
+            for row in rows
+        ]
+
+    async def seq_before(self, moment: datetime, last_seq: int) -> int:
+        """The number of the last own event recorded before `moment`."""
+        seq: int = await self.pool.fetchval(SQL.seq_before, self.service, moment, last_seq)
+        return seq
+
+    async def drop_old_outcomes(self, before: datetime) -> None:
+        """Remove outcomes that no repeat asks for any more, in bounded steps."""
+        while (await self.pool.execute(SQL.drop_old_outcomes, self.service, before)) != "DELETE 0":
+            pass
