@@ -22,7 +22,8 @@ class Envelope(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc
     the writer of an event gave it; `causationid` is the id of the command that caused it.
     """
 
-    specversion: str = SPEC_VERSION
+    # A factory, because a plain default would be left out when encoding, and CloudEvents demands the field.
+    specversion: str = msgspec.field(default_factory=lambda: SPEC_VERSION)
     id: str
     type: str
     source: str

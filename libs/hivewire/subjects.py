@@ -45,7 +45,10 @@ def token(text: str, what: str = "id") -> str:
 
 def as_token(text: str) -> str:
     """`text` as a token: percent-encoded where a foreign id could not stand in a subject as it is."""
-    return text if is_token(text) and "%" not in text else quote(text, safe="-_~:@")[:TOKEN_BYTES_MAX] or "%"
+    if is_token(text) and "%" not in text:
+        return text
+    # Dots are never encoded by `quote`, since they are harmless in a URL.
+    return quote(text, safe="", errors="backslashreplace").replace(".", "%2E")[:TOKEN_BYTES_MAX] or "%"
 
 
 def hive_name(name: str) -> str:
