@@ -79,7 +79,7 @@ def decode_as(body: msgspec.Raw | bytes, wanted: type[T], what: str) -> T | Malf
 
 
 @cache
-def decoder(wanted: type[T]) -> msgspec.json.Decoder[T]:
+def decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of one type; made once."""
     return msgspec.json.Decoder(wanted)
 

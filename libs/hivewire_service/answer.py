@@ -22,7 +22,7 @@ from hivewire_service import metrics
 from hivewire_service.bus import Bus
 from hivewire_service.core import Refusal
 from hivewire_service.intake import reply_envelope
-from hivewire_service.store import CONNECTION_ERRORS, Store
+from hivewire_service.store import CONNECTION_ERRORS, Store, is_passing
 
 log = structlog.get_logger()
 
@@ -125,8 +125,8 @@ class Answers:
         try:
             async with self._store.pool.acquire(timeout=5) as connection:
                 return await query.handler(cast(asyncpg.Connection, connection), parameters, sender)
-        except asyncpg.DataError as error:
-            return Refusal(f"{name}: {error}", 400)
         except CONNECTION_ERRORS as error:
             log.warning("read not answered", query=name, error=str(error) or type(error).__name__)
-            return Refusal("Postgres does not answer at the moment; try again", 503)
+            if is_passing(error):
+                return Refusal("Postgres does not answer at the moment; try again", 503)
+            return Refusal(f"{name} can't be answered: {error}", 500)

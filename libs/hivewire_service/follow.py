@@ -102,7 +102,7 @@ async def follow_beats(service: Service) -> None:
             return
         beat = codec.decode_as(envelope.data, Beat, BEAT_TYPE)
         if isinstance(beat, Beat) and beat.agent_id == service.subjects.beat_sender(message.subject):
-            service.observe(beat)
+            service.observe_soon(beat)
 
     subscription = await service.bus.client.subscribe(service.subjects.beats(), cb=receive)
     try:

@@ -36,6 +36,8 @@ class Definition:
     parts: Callable[[Settings, Subjects], Parts]
     reads: Mapping[str, Query]
     admin: Callable[[Settings], Mapping[str, Query]] = field(default=lambda _: {})
+    has_door: bool = False
+    """Whether it listens on the hive's HTTP port too."""
 
 
 async def run(definition: Definition, settings: Settings) -> None:
@@ -57,6 +59,8 @@ async def run(definition: Definition, settings: Settings) -> None:
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
+        if definition.has_door:
+            await stack.enter_async_context(serving(health.app, settings.http_port, settings.http_host))
         answers = Answers(
             definition.name, bus, store, subjects, {**definition.reads, **history.READS}, definition.admin(settings)
         )
@@ -83,12 +87,14 @@ async def _until_stopped(service: Service, bus: Bus) -> None:
         loop.add_signal_handler(number, service.stop)
     running = asyncio.ensure_future(service.run())
     closed = asyncio.ensure_future(bus.closed.wait())
-    await asyncio.wait((running, closed), return_when=asyncio.FIRST_COMPLETED)
-    closed.cancel()
-    if not running.done():
+    try:
+        await asyncio.wait((running, closed), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise HivewireError("NATS closed the connection for good; see the log above for the reason")
+        await running
+    finally:
+        closed.cancel()
         running.cancel()
-        raise HivewireError("NATS closed the connection for good; see the log above for the reason")
-    await running
 
 
 async def _is_connected(bus: Bus) -> bool:

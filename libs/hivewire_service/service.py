@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -36,7 +35,7 @@ from hivewire_service.health import Health
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
-from hivewire_service.store import CONNECTION_ERRORS, Fenced, Outcome, Position, Store, StoredEvent, Unit
+from hivewire_service.store import CONNECTION_ERRORS, Fenced, Outcome, Position, Store, StoredEvent, Unit, is_passing
 from hivewire_service.topology import StreamState, command_stream
 
 log = structlog.get_logger()
@@ -48,11 +47,9 @@ PULSE_S = 1.0
 SILENCE_S_MIN = 2.5
 """A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
 IDLE_S_MAX = 60.0
+OBSERVED_SOON_S = 0.1
 PURGE_EVERY_S = 5.0
 HOUSEKEEPING_EVERY_S = 3600.0
-
-# Connection, transaction rollback, resources, lock, operator, system: the database's troubles, not the batch's.
-_PASSING_SQLSTATES = ("08", "25", "40", "53", "55", "57", "58")
 
 
 class BatchFailed(Exception):
@@ -62,15 +59,6 @@ class BatchFailed(Exception):
         super().__init__(f"{type(cause).__name__}: {cause}")
         self.batch = batch
         self.cause = cause
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether an error says something about the connection or the server, and nothing about what was written."""
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
-    if isinstance(error, asyncpg.InterfaceError):
-        return not isinstance(error, ValueError)
-    return isinstance(error, (OSError, TimeoutError, Fenced))
 
 
 @dataclass(slots=True)
@@ -128,6 +116,7 @@ class Service:
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
         self._observations: deque[Any] = deque()
+        self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
         self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._lost = False
@@ -173,6 +162,18 @@ class Service:
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
         self._observations.append(observation)
+        self._take_observations()
+
+    def observe_soon(self, observation: Any) -> None:
+        """The same for what comes in numbers and is not urgent: one turn takes all of a tenth of a second."""
+        self._observations.append(observation)
+        if self._waking_soon is None:
+            self._waking_soon = asyncio.get_running_loop().call_later(OBSERVED_SOON_S, self._take_observations)
+
+    def _take_observations(self) -> None:
+        if self._waking_soon is not None:
+            self._waking_soon.cancel()
+            self._waking_soon = None
         self._wake.set()
 
     def silence(self, seconds: float) -> None:
@@ -311,7 +312,13 @@ class Service:
 
     async def _something_to_do(self) -> None:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
-        if not (self._waiting or self._observations or self._silence_s or self._lost or self._poison):
+        if not (
+            self._waiting
+            or (self._observations and not self._waking_soon)
+            or self._silence_s
+            or self._lost
+            or self._poison
+        ):
             self._wake.clear()
             due = self.core.next_due()
             pause_s = IDLE_S_MAX if due is None else (due - self.clock.now()).total_seconds()

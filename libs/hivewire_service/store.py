@@ -20,11 +20,23 @@ IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
 COMMAND_TIMEOUT_S = 30.0
 CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+# Connection, transaction rollback, resources, lock, operator, system: the database's troubles, not the batch's.
+_PASSING_SQLSTATES = ("08", "25", "40", "53", "55", "57", "58")
 PARTITION_DAYS_AHEAD = 7
 
 
 class Fenced(Exception):
     """The lease is no longer ours: somebody else owns the service, and nothing was written."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error says something about the connection or the server, and nothing about what was written."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)
+    return isinstance(error, (OSError, TimeoutError, Fenced))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,69 @@
+"""nats-server and Postgres from their wheels, on loopback, with authentication on: a hive's servers on one machine.
+
+    async with Embedded(Path("data")) as stack:
+        issuer = stack.nats.add_hive("hive")
+        ...
+
+The servers end with the process that started them. See docs/adr for how they run when started by root.
+"""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hivewire_service.embedded.folder import DataFolder
+from hivewire_service.embedded.nats_server import NatsServer
+from hivewire_service.embedded.postgres import Postgres
+from hivewire_service.process import end_orphans
+
+__all__ = ["DataFolder", "Embedded", "NatsServer", "Postgres"]
+
+STOP_GRACE_S = 1.0
+"""Given to a server for each of its stop signals."""
+
+
+class Embedded:
+    """The two servers of one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = DataFolder(data_dir.absolute())
+        self.nats = NatsServer(self.folder)
+        self.postgres = Postgres(self.folder)
+        self._claim = ExitStack()
+        self.orphans: list[str] = []
+        """Names of processes that an earlier, killed owner of the directory had left and that were ended."""
+
+    async def start(self) -> None:
+        """Claim the data directory, end what a killed owner left, and start both servers side by side.
+
+        Raises:
+            HivewireError: the directory cannot be used or is in use, or a server does not start.
+        """
+        self.folder.prepare()
+        self._claim.enter_context(self.folder.claimed())
+        try:
+            self.orphans = await end_orphans(self.folder.run, STOP_GRACE_S)
+            # Both are waited for, so that none is still starting when a failure of the other stops it.
+            started = await asyncio.gather(self.nats.start(), self.postgres.start(), return_exceptions=True)
+            for failure in started:
+                if failure is not None:
+                    raise failure
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop both servers and release the directory."""
+        await asyncio.gather(self.nats.child.stop(STOP_GRACE_S), self.postgres.child.stop(STOP_GRACE_S))
+        self._claim.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,137 @@
+"""nats-server as a child process, with the hive's accounts and JetStream in the data directory."""
+
+import asyncio
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from hivewire.private_file import write_private
+from hivewire_service.embedded import binaries
+from hivewire_service.embedded.folder import DataFolder, explained, working_directory
+from hivewire_service.embedded.readiness import until_ready
+from hivewire_service.identity import (
+    HiveKeys,
+    Issuer,
+    Key,
+    hive_account_token,
+    new_account_key,
+    new_operator_key,
+    operator_token,
+    system_account_token,
+)
+from hivewire_service.process import Child, Command
+
+_CONFIG = """\
+server_name: "hivewire"
+listen: "127.0.0.1:{port}"
+max_payload: 1MB
+operator: "{operator}"
+system_account: "{system}"
+resolver: {{ type: full, dir: "{here}/accounts", allow_delete: false, interval: "2m" }}
+jetstream: {{ store_dir: "{here}" }}
+"""
+
+
+class NatsServer:
+    """One nats-server with authentication by JWT and an account a hive."""
+
+    name = "nats-server"
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.child = Child(self.name, folder.run)
+        self._folder = folder
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, once it was started."""
+        return f"nats://127.0.0.1:{self._port}"
+
+    @property
+    def jetstream_dir(self) -> Path:
+        """Where JetStream keeps its streams; it may be removed while the server is down."""
+        return self._folder.nats / "jetstream"
+
+    async def start(self) -> None:
+        """Start the server and wait until it takes clients. Started again, it listens on the same port.
+
+        Raises:
+            HivewireError: it is not installed or ends at once; the text quotes its log.
+        """
+        folder = self._folder
+        self._port = self._port or folder.port(self.name)
+        with explained(folder.root):
+            self._configure()
+            log = folder.open_log(self.name)
+        program = binaries.nats_server()
+        command = Command(
+            program=str(program),
+            argv=("nats-server", "--config", "nats.conf"),
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            cwd=folder.nats,
+            user=folder.server_user,
+            stdout=log,
+        )
+        await self.child.start(command)
+        await until_ready(self.child, self._takes_clients, folder)
+
+    async def _takes_clients(self) -> bool:
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                return (await reader.readline()).startswith(b"INFO ")
+            finally:
+                writer.close()
+        return False
+
+    def add_hive(self, hive: str) -> Issuer:
+        """The issuer of `hive`'s credentials; its keys and its account are made when it is new.
+
+        The account is written anew each time, so that it has the permissions of this version of the roles. A hive may
+        be added while the server runs.
+
+        Raises:
+            BadUsage: `hive` is no valid name of a hive, or its keys cannot be read.
+        """
+        file = self.keys_file(hive)
+        if not file.exists():
+            HiveKeys.new(hive).save(file)
+        keys = HiveKeys.load(file)
+        roles = {role: key.public for role, key in keys.roles.items()}
+        operator, _ = self._trust()
+        self._write(self._account_file(keys.account), hive_account_token(operator, hive, keys.account, roles))
+        return Issuer(keys)
+
+    def keys_file(self, hive: str) -> Path:
+        """The signing keys of `hive`'s roles."""
+        return self._folder.keys / f"hive-{hive}.json"
+
+    def _configure(self) -> None:
+        operator, system = self._trust()
+        accounts = self._folder.nats / "accounts"
+        accounts.mkdir(mode=0o700, exist_ok=True)
+        self._folder.give_to_servers(accounts)
+        self._write(self._account_file(system), system_account_token(operator, system))
+        config = _CONFIG.format(
+            port=self._port,
+            operator=operator_token(operator, system),
+            system=system,
+            here=working_directory(self._folder.nats),
+        )
+        self._write(self._folder.nats / "nats.conf", config)
+
+    def _trust(self) -> tuple[Key, str]:
+        """The operator's key and the public key of the system account, made at the first start."""
+        file = self._folder.keys / "operator.json"
+        if not file.exists():
+            trust = {"operator": new_operator_key().seed, "system_account": new_account_key().public}
+            write_private(file, json.dumps(trust))
+        trust = json.loads(file.read_text())
+        return Key.from_seed(trust["operator"]), trust["system_account"]
+
+    def _account_file(self, account: str) -> Path:
+        return self._folder.nats / "accounts" / f"{account}.jwt"
+
+    def _write(self, file: Path, text: str) -> None:
+        write_private(file, text)
+        self._folder.give_to_servers(file)

@@ -1,0 +1,86 @@
+"""The tables of a hive: a schema of its own in Postgres, brought up to date when a service starts.
+
+A revision is a module in `versions/` that executes the files of the same number in `sql/`.
+"""
+
+from importlib.resources import files
+
+import asyncpg
+
+from hivewire.errors import BadUsage, HivewireError, NotReachable
+from hivewire.subjects import hive_name
+
+POSTGRES_MAJOR_MIN = 15
+VERSION_TABLE = "schema_version"
+CONNECT_TIMEOUT_S = 10.0
+
+
+async def migrate(dsn: str, hive: str) -> None:
+    """Bring the schema of `hive` up to date; create it if there is none. Any number of processes may do so at once.
+
+    Args:
+        dsn: the Postgres database, as a libpq URI.
+        hive: the hive's name, which is also its schema's.
+
+    Raises:
+        BadUsage: the DSN is malformed, or `hive` cannot be the name of a schema.
+        NotReachable: Postgres does not answer, or does not let us in.
+        HivewireError: Postgres is too old, or the schema belongs to a newer hivewire.
+    """
+    if hive_name(hive).startswith("pg_") or hive == "information_schema":
+        raise BadUsage(f"hive name {hive!r} can't be used: Postgres keeps it for itself, take another")
+    connection = await _connect(dsn, hive)
+    try:
+        _check_server(connection)
+        current = await _current_revision(connection, hive)
+    finally:
+        await connection.close()
+    revisions = known_revisions()
+    if current == revisions[-1]:
+        return
+    if current is not None and current not in revisions:
+        raise HivewireError(
+            f"the tables of hive {hive!r} are at revision {current}, and this hivewire knows them up to "
+            f"{revisions[-1]}: update hivewire"
+        )
+
+    # Alembic and SQLAlchemy take longer to import than everything else of a start that has nothing to migrate.
+    from hivewire_service.migrations.upgrade import upgrade
+
+    await upgrade(dsn, hive)
+
+
+def known_revisions() -> list[str]:
+    """The revisions that this code has, oldest first. Their numbers are the heads of the files' names."""
+    names = (file.name for file in files(__package__).joinpath("versions").iterdir())
+    return sorted(name.partition("_")[0] for name in names if name[:4].isdigit() and name.endswith(".py"))
+
+
+async def _connect(dsn: str, hive: str) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": f"{hive} migrate"}
+        )
+    except (ValueError, asyncpg.InterfaceError) as error:
+        raise BadUsage(f"the Postgres DSN can't be used: {error}") from error
+    except (OSError, asyncpg.PostgresError) as error:
+        reason = str(error) or type(error).__name__
+        raise NotReachable(
+            f"Postgres can't be reached: {reason}; is it running, and is HIVEWIRE_POSTGRES_DSN right?"
+        ) from error
+
+
+def _check_server(connection: asyncpg.Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < POSTGRES_MAJOR_MIN:
+        raise HivewireError(
+            f"Postgres {version.major}.{version.minor} is too old: hivewire needs {POSTGRES_MAJOR_MIN} or newer"
+        )
+
+
+async def _current_revision(connection: asyncpg.Connection, hive: str) -> str | None:
+    try:
+        revision: str | None = await connection.fetchval(f'SELECT version_num FROM "{hive}".{VERSION_TABLE}')
+    except asyncpg.UndefinedTableError:
+        return None
+    return revision

@@ -1,0 +1,12 @@
+"""Everything that the first version keeps."""
+
+from hivewire_service.migrations.sql_files import execute_file
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create all tables in the empty schema."""
+    for name in ("chassis", "broker", "agent_gateway"):
+        execute_file(f"0001_{name}.sql")

@@ -1,0 +1,83 @@
+"""The settings of a service: a flag goes before the environment, that before `hivewire.yaml`, that before the default."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hivewire.context import read_config
+from hivewire.errors import BadUsage
+from hivewire.subjects import hive_name
+
+
+def _hive_name(name: str) -> str:
+    try:
+        return hive_name(name)
+    except BadUsage as error:
+        raise ValueError(str(error)) from error
+
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """What a service is told from outside. Environment variables are the fields' names in capitals after `HIVEWIRE_`;
+    NATS' own are NATS_URL and NATS_CREDS."""
+
+    model_config = SettingsConfigDict(env_prefix="HIVEWIRE_", populate_by_name=True, extra="forbid", frozen=True)
+
+    hive: Annotated[str, AfterValidator(_hive_name)] = "hive"
+    nats_url: str = Field("nats://127.0.0.1:4222", validation_alias=AliasChoices("nats_url", "NATS_URL"))
+    """One or more servers, separated by commas."""
+    nats_creds: Path | None = Field(None, validation_alias=AliasChoices("nats_creds", "NATS_CREDS"))
+    """A credentials file of role `service`."""
+    postgres_dsn: SecretStr = SecretStr("postgresql://127.0.0.1:5432/hivewire")
+    keys_file: Path | None = None
+    """The signing keys of the hive's roles, for the service that issues credentials."""
+    data: Path | None = None
+    """The data directory of `up`."""
+    http_host: str = "127.0.0.1"
+    http_port: Port = 8600
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 0
+    """Port of /health, /ready and /metrics; 0 is any free one."""
+    lease_seconds: Annotated[float, Field(ge=0.5, le=60.0)] = 2.0
+    """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
+    stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Copies of each stream in a NATS cluster."""
+    log_format: Literal["auto", "pretty", "json"] = "auto"
+    """`auto` is pretty on a terminal and JSON otherwise."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def load(cls, config: Path | None = None, **flags: Any) -> "Settings":
+        """The settings in force.
+
+        Args:
+            config: a configuration file; without it `hivewire.yaml` is read, if present.
+            flags: what the command line says; None is not said.
+
+        Raises:
+            BadUsage: a setting is unknown or has no valid value; the text names all of them.
+        """
+        given = {name: value for name, value in flags.items() if value is not None}
+
+        class Loaded(cls):  # type: ignore[misc,valid-type]
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+                file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return init_settings, env_settings, InitSettingsSource(settings_cls, read_config(config))
+
+        try:
+            settings: Settings = Loaded(**given)
+        except ValidationError as error:
+            problems = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+            raise BadUsage("wrong settings: " + "; ".join(problems)) from None
+        return settings

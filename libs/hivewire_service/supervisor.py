@@ -1,0 +1,278 @@
+"""`hivewire up`: a whole hive on this machine, watched over until Ctrl-C.
+
+nats-server, Postgres and every service are child processes. What ends is started again at once, and with growing pauses
+when it keeps ending; a service finds its place again by itself, from Postgres.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging.handlers
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from hivewire.context import CONTEXT_FILE, Context, user_context_file
+from hivewire.errors import HivewireError
+from hivewire.private_file import write_private
+from hivewire.subjects import AGENT_GATEWAY, BROKER
+from hivewire_service import health
+from hivewire_service.embedded import DataFolder, Embedded
+from hivewire_service.embedded.folder import explained, port_is_free
+from hivewire_service.migrations import migrate
+from hivewire_service.process import Child, Command
+from hivewire_service.roles import RESERVED_NAMES, Role
+
+log = structlog.get_logger()
+
+SERVICES = (BROKER, AGENT_GATEWAY)
+"""What `up` starts, each as a process of its own."""
+
+SERVICE_GRACE_S = 2.5
+"""For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 5.0
+LIVED_S = 10.0
+"""A child that lived this long did not fail at start: its next end is its first again."""
+READY_S_MAX = 60.0
+READY_PAUSE_S = 0.05
+LOGS_CHECKED_S = 60.0
+_LOG_ONLY = {"event", "level", "timestamp", "exception"}
+LOG_BYTES_MAX = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `hivewire up` was told."""
+
+    data_dir: Path
+    http_port: int = 8600
+    hive: str = "hive"
+    environment: tuple[tuple[str, str], ...] = ()
+    """More environment variables of the services."""
+
+
+def up(options: UpOptions) -> None:
+    """Run a hive until SIGINT or SIGTERM.
+
+    Raises:
+        HivewireError: the data directory or a port cannot be used, or something does not start.
+    """
+    asyncio.run(Supervisor(options).run())
+
+
+class Supervisor:
+    """The hive of one `up`."""
+
+    def __init__(self, options: UpOptions) -> None:
+        self._options = options
+        self._stack = Embedded(options.data_dir)
+        self._folder: DataFolder = self._stack.folder
+        self._services = [Service(name, self._folder, options) for name in SERVICES]
+
+    async def run(self) -> None:
+        """Start everything, keep it running, and stop it on SIGINT or SIGTERM.
+
+        Raises:
+            HivewireError: the data directory or a port cannot be used, or something does not start.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        life = asyncio.create_task(self._live())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((life, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                log.info("stopping")
+        finally:
+            stopped.cancel()
+            life.cancel()
+            await asyncio.wait((life,))
+            await self._stop()
+        if not life.cancelled():
+            life.result()
+
+    async def _live(self) -> None:
+        if not port_is_free(self._options.http_port):
+            raise HivewireError(f"port {self._options.http_port} is in use: choose another with --http-port")
+        await self._stack.start()
+        if self._stack.orphans:
+            log.warning("ended what a killed `up` had left", processes=self._stack.orphans)
+        with explained(self._folder.root):
+            self._write_credentials()
+        await migrate(self._stack.postgres.dsn, self._options.hive)
+        async with asyncio.TaskGroup() as watch:
+            for service in self._services:
+                await service.start(self._stack)
+                watch.create_task(service.collect_output())
+            await asyncio.gather(*(service.until_ready() for service in self._services))
+            self._announce()
+            for server in (self._stack.nats, self._stack.postgres):
+                watch.create_task(keep_running(server.child, server.start))
+            for service in self._services:
+                watch.create_task(keep_running(service.child, partial(service.start, self._stack)))
+            watch.create_task(self._bound_logs())
+
+    def _write_credentials(self) -> None:
+        issuer = self._stack.nats.add_hive(self._options.hive)
+        for role, name in RESERVED_NAMES.items():
+            write_private(credentials_file(self._folder, role), issuer.issue(role, name))
+
+    def _announce(self) -> None:
+        metrics = {service.name: service.metrics_url for service in self._services}
+        http_url = f"http://127.0.0.1:{self._options.http_port}"
+        context = Context(
+            nats_url=self._stack.nats.url,
+            hive=self._options.hive,
+            nats_creds=str(credentials_file(self._folder, Role.OPERATOR)),
+            postgres_dsn=self._stack.postgres.dsn,
+            http_url=http_url,
+            data_dir=str(self._folder.root),
+            pid=os.getpid(),
+            metrics=metrics,
+        )
+        with explained(self._folder.root):
+            context.write(self._folder.root / CONTEXT_FILE)
+        with explained(user_context_file().parent):
+            context.write(user_context_file())
+        print(  # noqa: T201  # this line is what scripts wait for
+            f"ready http={http_url} nats={self._stack.nats.url} postgres={self._stack.postgres.address} "
+            f"metrics={','.join(metrics.values())}",
+            flush=True,
+        )
+
+    async def _bound_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOGS_CHECKED_S)
+            for server in (self._stack.nats, self._stack.postgres):
+                self._folder.bound_log(server.name)
+
+    async def _stop(self) -> None:
+        for file in (self._folder.root / CONTEXT_FILE, user_context_file()):
+            with contextlib.suppress(HivewireError):
+                context = Context.read(file)
+                if context is not None and context.pid == os.getpid():
+                    file.unlink(missing_ok=True)
+        await asyncio.gather(*(service.child.stop(SERVICE_GRACE_S) for service in self._services))
+        await self._stack.stop()
+
+
+async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:
+    """Start a child again whenever it ends: at once, and with growing pauses while it keeps ending."""
+    pause_s = 0.0
+    while True:
+        begun = time.monotonic()
+        status = await child.wait()
+        if time.monotonic() - begun >= LIVED_S:
+            pause_s = 0.0
+        log.warning("a process ended and is started again", process=child.name, status=status, pause_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(max(2 * pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
+        try:
+            await start()
+        except HivewireError as error:
+            log.error("a process could not be started", process=child.name, error=str(error))
+
+
+class Service:
+    """One of the hive's services: its process, where it is asked for its health, and its log."""
+
+    def __init__(self, name: str, folder: DataFolder, options: UpOptions) -> None:
+        self.name = name
+        self.child = Child(name, folder.run)
+        self._folder = folder
+        self._metrics_port = 0
+        self._options = options
+        self._started = asyncio.Event()
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self._metrics_port}/metrics"
+
+    async def start(self, stack: Embedded) -> None:
+        """Start the process; started again, it is asked on the same port. It waits for its servers by itself.
+
+        Raises:
+            HivewireError: it cannot be started.
+        """
+        self._metrics_port = self._metrics_port or self._folder.port(f"{self.name} metrics")
+        argv = (sys.executable, "-m", "hivewire", "serve", self.name)
+        await self.child.start(Command(sys.executable, argv, self._environment(stack)))
+        self._started.set()
+
+    def _environment(self, stack: Embedded) -> dict[str, str]:
+        """Secrets go by the environment, which only the same user can read, or by the path of a file."""
+        return {
+            **os.environ,
+            "HIVEWIRE_HIVE": self._options.hive,
+            "NATS_URL": stack.nats.url,
+            "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
+            "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
+            "HIVEWIRE_KEYS_FILE": str(stack.nats.keys_file(self._options.hive)),
+            "HIVEWIRE_METRICS_PORT": str(self._metrics_port),
+            "HIVEWIRE_HTTP_PORT": str(self._options.http_port),
+            "HIVEWIRE_LOG_FORMAT": "json",
+            **dict(self._options.environment),
+        }
+
+    async def until_ready(self) -> None:
+        """Wait until the service can take work.
+
+        Raises:
+            HivewireError: it ended or was not ready in a minute; the text quotes its log.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S_MAX):
+                while self.child.pid is not None:
+                    answer = await health.probe(self._metrics_port)
+                    if answer and answer["ready"] and answer["role"] != "standby":
+                        return
+                    await asyncio.sleep(READY_PAUSE_S)
+        raise HivewireError(
+            f"{self.name} did not start: {self._folder.last_failure(self.name)} (see {self._folder.log(self.name)})"
+        )
+
+    async def collect_output(self) -> None:
+        """Write what the service says to its log, and show warnings on the terminal, over all its restarts."""
+        with contextlib.closing(
+            logging.handlers.RotatingFileHandler(self._folder.log(self.name), maxBytes=LOG_BYTES_MAX, backupCount=1)
+        ) as file:
+            while True:
+                await self._started.wait()
+                self._started.clear()
+                async for line in self._lines():
+                    file.emit(logging.makeLogRecord({"msg": line}))
+                    self._show(line)
+
+    async def _lines(self) -> AsyncIterator[str]:
+        assert self.child.process is not None
+        assert self.child.process.stdout is not None
+        while True:
+            try:
+                line = await self.child.process.stdout.readline()
+            except ValueError:
+                continue  # longer than the reader's bound, and dropped by it
+            if not line:
+                return
+            yield line.decode(errors="replace").rstrip()
+
+    def _show(self, line: str) -> None:
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.get("level") in {"warning", "error", "critical"}:
+                fields = {name: entry[name] for name in entry if name not in _LOG_ONLY}
+                log.log(logging.getLevelName(entry["level"].upper()), entry.get("event", ""), **fields)
+
+
+def credentials_file(folder: DataFolder, role: Role) -> Path:
+    """Where `up` keeps the credentials of its services and of the local operator."""
+    return folder.credentials / f"{role}.creds"
