@@ -5,7 +5,6 @@ or passes unread inside opaque data, and NUL in a text is legal JSON that Postgr
 """
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ T = TypeVar("T")
 _NUL_ESCAPE = b"\\u0000"
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(Envelope)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 EMPTY = msgspec.Raw(b"{}")
 
@@ -71,17 +71,18 @@ def decode_as(body: msgspec.Raw | bytes, wanted: type[T], what: str) -> T | Malf
     problem = _unfit_bytes(body)
     if problem:
         return Malformed(f"{what}: {problem}")
-    decoded = _decode(decoder(wanted), body, what)
+    decoded = _decode(_decoder(wanted), body, what)
     if isinstance(decoded, Malformed):
         return decoded
     problem = _unfit_texts(decoded, body)
     return Malformed(f"{what}: {problem}") if problem else decoded
 
 
-@cache
-def decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder of one type; made once."""
-    return msgspec.json.Decoder(wanted)
+def _decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
+    decoder = _decoders.get(wanted)
+    if decoder is None:
+        decoder = _decoders[wanted] = msgspec.json.Decoder(wanted)
+    return decoder
 
 
 def _decode(decode: msgspec.json.Decoder[T], body: msgspec.Raw | bytes, what: str) -> T | Malformed:

@@ -1,0 +1,193 @@
+"""The broker's core: what the loop drives. Wires the pure modules together and holds no rule of its own."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from hivewire.commands.broker import VERBS
+from hivewire.events import Event
+from hivewire.events.task import TaskTimeout
+from hivewire.views import Batch as BatchReply
+from hivewire.views import BatchItem, TaskBrief
+from hivewire_broker import control, presence, reports
+from hivewire_broker.assign import Assigner
+from hivewire_broker.batch import Batch
+from hivewire_broker.draft import Draft
+from hivewire_broker.evolve import evolve
+from hivewire_broker.fleet import AgentSeen, Fleet
+from hivewire_broker.matching import Matcher
+from hivewire_broker.retry import after_attempt, dead_letter
+from hivewire_broker.scoring import DEFAULT_WEIGHTS, weights_in_order
+from hivewire_broker.state import State
+from hivewire_broker.submit import Intake
+from hivewire_broker.task import Task
+from hivewire_broker.timeouts import due_at, expires_at
+from hivewire_service.core import Command, Refusal, Step
+
+AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+TIMERS_MAX: Final = 1_000
+"""Tasks that one step looks at because their time has come; the others follow in the next step."""
+DEADLINE_PASSED: Final = "its deadline passed"
+
+Decider = Callable[[State, Command, datetime], Step | Refusal]
+
+_DECIDERS: Final[Mapping[str, Decider]] = {
+    "start": reports.start,
+    "progress": reports.progress,
+    "complete": reports.complete,
+    "fail": reports.fail,
+    "cancel": control.cancel,
+    "retry": control.retry,
+}
+
+
+class Broker:
+    """The tasks of one hive: queued, matched to agents, followed to their end. Implements `Core`."""
+
+    verbs: Mapping[str, type[msgspec.Struct]] = VERBS
+    naturally_idempotent = frozenset({"submit", "submit_batch", "start", "progress", "complete", "fail"})
+
+    def __init__(self, hive: str, weights: Mapping[str, float] = DEFAULT_WEIGHTS) -> None:
+        self.hive = hive
+        self._weights = weights_in_order(weights)
+        self.restore(State(), ())
+
+    def restore(self, state: State, agents: Iterable[AgentSeen]) -> None:
+        """Go on from a loaded state and the agents as they are now."""
+        self.state = state
+        self.fleet = Fleet()
+        for agent in agents:
+            self.fleet.put(agent)
+        self._assigner = Assigner(state, Matcher(state, self.fleet, self._weights))
+        self._unchecked = list(state.held)
+        self._verdict: list[BatchItem] = []
+
+    def decide(self, command: Command, now: datetime) -> Step | Refusal:
+        """What should happen, or why not. For a submit it also notes the verdict that `reply` tells."""
+        if command.verb == "submit":
+            return self._submit(command, now)
+        if command.verb == "submit_batch":
+            batch = Batch(self.state, self.hive, command, now)
+            step = batch.decide()
+            self._verdict = batch.items
+            return step
+        return _DECIDERS[command.verb](self.state, command, now)
+
+    def evolve(self, event: Event) -> None:
+        """What did happen."""
+        evolve(self.state, event)
+
+    def observe(self, observation: Any, now: datetime) -> Step:
+        """Take in an agent's event or beat."""
+        draft = Draft()
+        presence.observe(draft, self.state, self.fleet, observation, now)
+        return draft.step()
+
+    def advance(self, now: datetime) -> Step:
+        """Lost attempts, timeouts and assignments. The events must be evolved, or the state loaded anew."""
+        draft = Draft()
+        self.state.forget_old()
+        self._lose_unaccompanied(draft, now)
+        self._run_timers(draft, now)
+        self._assigner.assign(draft, self.fleet.composition, now)
+        return draft.step()
+
+    def next_due(self) -> datetime | None:
+        """When `advance` has something to do again."""
+        if self._assigner.pending() or self._unchecked:
+            return AT_ONCE
+        return self.state.timers.next_due()
+
+    def extend(self, silence_s: float, now: datetime) -> None:
+        """Agents could not be heard: their open attempts get as much more time."""
+        del now
+        for held in self.state.held.values():
+            for task in held.values():
+                task.attempts[-1].grace_s += silence_s
+
+    def reply(self, command: Command) -> TaskBrief | BatchReply:
+        """How the task of a command stands now; for a batch the verdict on each of its tasks."""
+        if command.verb == "submit_batch":
+            for item in self._verdict:
+                item.status = self.state.tasks[item.task_id].status if item.task_id else None
+            return BatchReply(self._verdict)
+        if command.verb == "submit":
+            (item,) = self._verdict
+            assert item.task_id is not None
+            return _brief(self.state.tasks[item.task_id], created=item.created)
+        return _brief(self.state.tasks[command.data.task_id])
+
+    def _submit(self, command: Command, now: datetime) -> Step | Refusal:
+        intake = Intake(self.state, self.hive, command, now)
+        task_id = intake.task_id(command.data, command.id)
+        if isinstance(task_id, Refusal):
+            return task_id
+        created = intake.accept(task_id, command.data)
+        if isinstance(created, Refusal):
+            return created
+        self._verdict = [BatchItem(0, task_id, created=created)]
+        return intake.draft.step()
+
+    def _lose_unaccompanied(self, draft: Draft, now: datetime) -> None:
+        """After a load: agents may have gone while nobody looked."""
+        for agent_id in self._unchecked:
+            presence.lose_absent(draft, self.state, self.fleet, agent_id, f"agent {agent_id} is gone", now)
+        self._unchecked.clear()
+
+    def _run_timers(self, draft: Draft, now: datetime) -> None:
+        for _ in range(TIMERS_MAX):
+            task = self.state.timers.pop(now)
+            if task is None:
+                return
+            if task.task_id not in draft.fates:
+                self._time_has_come(draft, task, now)
+
+    def _time_has_come(self, draft: Draft, task: Task, now: datetime) -> None:
+        due = due_at(task)
+        if due is None:
+            return
+        if due > now:
+            self.state.timers.arm(task, due)
+        elif task.open_attempt is not None:
+            self._expire(draft, task, now)
+        elif task.deadline is not None and task.deadline <= now:
+            dead_letter(draft, self.state, task, DEADLINE_PASSED, now)
+        else:
+            self.state.queue.push(task)
+            self.state.settle(task)
+
+    def _expire(self, draft: Draft, task: Task, now: datetime) -> None:
+        """End an attempt whose time is over, and tell its agent."""
+        attempt = task.attempts[-1]
+        kind = expires_at(task, attempt)[1]
+        draft.events.append(
+            TaskTimeout(
+                task_id=task.task_id, attempt=attempt.number, agent_id=attempt.agent_id, kind=kind, ended_at=now
+            )
+        )
+        draft.tell_cancel(task, attempt, f"timed out: {kind}")
+        if kind == "deadline":
+            dead_letter(
+                draft, self.state, task, DEADLINE_PASSED, now, attempt=attempt, ended="timed_out", error=DEADLINE_PASSED
+            )
+        else:
+            after_attempt(draft, self.state, task, "timed_out", _TIMEOUT_ERRORS[kind], now)
+
+
+_TIMEOUT_ERRORS: Final = {
+    "start": "the agent did not start it in time",
+    "run": "the agent did not finish it in time",
+}
+
+
+def _brief(task: Task, *, created: bool | None = None) -> TaskBrief:
+    attempt = task.open_attempt or (task.attempt if task.status == "completed" else None)
+    return TaskBrief(
+        task_id=task.task_id,
+        status=task.status,
+        attempt=len(task.attempts),
+        agent_id=attempt.agent_id if attempt else None,
+        created=created,
+    )

@@ -1,0 +1,111 @@
+"""What agents are told after a commit: the work they got, and what is no longer theirs."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from hivewire import codec
+from hivewire.envelope import Envelope
+from hivewire.events import Event
+from hivewire.events.task import (
+    TaskAssigned,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskDeadLettered,
+    TaskFailed,
+)
+from hivewire.inbox import CANCEL, TASK, CancelAttempt, inbox_type
+from hivewire.subjects import BROKER, Subjects
+from hivewire_broker.draft import Resend, TellCancel
+from hivewire_broker.stored import created_of, dispatch_of
+from hivewire_service.core import Message
+
+CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Contents of tasks that are kept at hand for their dispatch."""
+_OVERHEAD_BYTES: Final = 1_500
+"""What a task's content takes beside its long texts."""
+
+_ENDS: Final = (TaskCompleted, TaskFailed, TaskDeadLettered, TaskCancelled)
+
+
+class Contents:
+    """What tasks say, most of them just created; the oldest are dropped when it gets too much."""
+
+    def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
+        self._kept: dict[str, TaskCreated] = {}
+        self._bytes = 0
+        self._bytes_max = bytes_max
+
+    def put(self, created: TaskCreated) -> None:
+        """Keep the content of a task."""
+        if created.task_id not in self._kept:
+            self._kept[created.task_id] = created
+            self._bytes += _size(created)
+            while self._bytes > self._bytes_max:
+                self._bytes -= _size(self._kept.pop(next(iter(self._kept))))
+
+    def drop(self, task_id: str) -> None:
+        """The task has ended: its content is hardly needed again."""
+        created = self._kept.pop(task_id, None)
+        if created is not None:
+            self._bytes -= _size(created)
+
+    def get(self, task_id: str) -> TaskCreated | None:
+        """The content of a task, if it is at hand."""
+        return self._kept.get(task_id)
+
+
+class Dispatches:
+    """Makes the messages to agents' inboxes."""
+
+    def __init__(self, subjects: Subjects, contents_sql: str) -> None:
+        self._subjects = subjects
+        self._source = f"/{subjects.hive}/{BROKER}"
+        self._contents_sql = contents_sql
+        self._contents = Contents()
+
+    async def messages(self, pool: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]) -> list[Message]:
+        """Everything that follows from committed events and records."""
+        for event in events:
+            if isinstance(event, TaskCreated):
+                self._contents.put(event)
+            elif isinstance(event, _ENDS):
+                self._contents.drop(event.task_id)
+        sends = [e for e in (*events, *records) if isinstance(e, (TaskAssigned, Resend))]
+        fetched = await self._fetch_missing(pool, sends)
+        messages = []
+        for send in sends:
+            created = self._contents.get(send.task_id) or fetched.get(send.task_id)
+            if created is not None:
+                messages.append(self._dispatch(created, send))
+        messages += [self._cancel(record) for record in records if isinstance(record, TellCancel)]
+        return messages
+
+    async def _fetch_missing(
+        self, pool: asyncpg.Pool, sends: Sequence[TaskAssigned | Resend]
+    ) -> dict[str, TaskCreated]:
+        missing = sorted({send.task_id for send in sends if self._contents.get(send.task_id) is None})
+        if not missing:
+            return {}
+        rows = await pool.fetch(self._contents_sql, missing)
+        return {row["task_id"]: created_of(row) for row in rows}
+
+    def _dispatch(self, created: TaskCreated, send: TaskAssigned | Resend) -> Message:
+        data = dispatch_of(created, send.attempt, send.instance)
+        return self._message(send.agent_id, TASK, f"{send.task_id}.{send.attempt}", data)
+
+    def _cancel(self, tell: TellCancel) -> Message:
+        data = CancelAttempt(tell.task_id, tell.attempt, tell.instance, tell.reason)
+        return self._message(tell.agent_id, CANCEL, f"{tell.task_id}.{tell.attempt}.{CANCEL}", data)
+
+    def _message(self, agent_id: str, kind: str, message_id: str, data: msgspec.Struct) -> Message:
+        envelope = Envelope(id=message_id, type=inbox_type(kind), source=self._source, data=codec.raw(data))
+        return Message(self._subjects.inbox(agent_id, kind), codec.encode(envelope))
+
+
+def _size(created: TaskCreated) -> int:
+    texts = len(created.description) + len(bytes(created.payload)) + len(bytes(created.metadata))
+    return _OVERHEAD_BYTES + texts

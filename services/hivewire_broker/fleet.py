@@ -1,0 +1,70 @@
+"""The agents as the broker sees them: the gateway's facts, remembered in memory only.
+
+They are another service's events and therefore no part of the broker's own fold.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+Presence = Literal["present", "lost", "away"]
+
+
+class AgentSeen(msgspec.Struct, kw_only=True):
+    """What matching needs to know of an agent."""
+
+    agent_id: str
+    instance: str
+    presence: Presence = "present"
+    drained: bool = False
+    capabilities: frozenset[str] = frozenset()
+    slots: int = 1
+    owner: str | None = None
+    policy: str = "always-on"
+
+
+class Fleet:
+    """All known agents, and which of them changed since the matcher last looked."""
+
+    def __init__(self) -> None:
+        self.changed: set[str] = set()
+        self.composition = 0
+        """Grows whenever an agent comes, goes, or gets another card: what agents could ever take has changed."""
+        self.holders: Counter[str] = Counter()
+        """How many known agents have a capability."""
+        self._agents: dict[str, AgentSeen] = {}
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def __iter__(self) -> Iterator[AgentSeen]:
+        return iter(self._agents.values())
+
+    def get(self, agent_id: str) -> AgentSeen | None:
+        """The agent, if it is known."""
+        return self._agents.get(agent_id)
+
+    def put(self, agent: AgentSeen) -> None:
+        """Know an agent, or know it better."""
+        known = self._agents.get(agent.agent_id)
+        self._agents[agent.agent_id] = agent
+        self.changed.add(agent.agent_id)
+        if known is None or (known.capabilities, known.owner) != (agent.capabilities, agent.owner):
+            self.holders.update(agent.capabilities)
+            self.holders.subtract(known.capabilities if known else ())
+            self.composition += 1
+
+    def remove(self, agent_id: str) -> None:
+        """Forget an agent."""
+        agent = self._agents.pop(agent_id, None)
+        if agent is not None:
+            self.holders.subtract(agent.capabilities)
+            self.changed.add(agent_id)
+            self.composition += 1
+
+    def present_instance(self, agent_id: str) -> str | None:
+        """The instance that speaks for the agent now, or None when it is not there."""
+        agent = self._agents.get(agent_id)
+        return agent.instance if agent and agent.presence == "present" else None

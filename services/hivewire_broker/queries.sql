@@ -1,0 +1,213 @@
+-- name: insert_tasks
+INSERT INTO task (
+    task_id, ordinal,
+    title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
+    timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
+    on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
+    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
+    progress, progress_message, deadline, started_at, ended_at, result, updated_at
+)
+SELECT
+    task_id, ordinal,
+    title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities::text[],
+    priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata,
+    labels::jsonb, depends_on::text[], on_dependency_failure, phase_id, type, category, requires_approval, payload,
+    not_before, risk, complexity, verifiability, reversibility, files::text[], concurrency_key, max_concurrent,
+    status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
+    progress, progress_message, deadline, started_at, ended_at, result, $1
+FROM unnest(
+    $2::text[], $3::bigint[],
+    $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::text[],
+    $12::smallint[], $13::float8[], $14::float8[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
+    $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::boolean[], $27::text[],
+    $28::timestamptz[], $29::float8[], $30::float8[], $31::float8[], $32::float8[], $33::text[], $34::text[],
+    $35::integer[],
+    $36::text[], $37::boolean[], $38::boolean[], $39::integer[], $40::text[], $41::integer[], $42::integer[],
+    $43::timestamptz[], $44::text[], $45::text[], $46::text[], $47::float8[], $48::text[], $49::timestamptz[],
+    $50::timestamptz[], $51::timestamptz[], $52::text[]
+) AS new (
+    task_id, ordinal,
+    title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
+    timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
+    on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
+    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
+    progress, progress_message, deadline, started_at, ended_at, result
+)
+
+-- name: insert_dependencies
+INSERT INTO task_dependency (task_id, depends_on_id)
+SELECT task_id, depends_on_id FROM unnest($1::text[], $2::text[]) AS new (task_id, depends_on_id)
+
+-- name: update_tasks
+UPDATE task SET
+    status = new.status, queued = new.queued, unmatched = new.unmatched, attempt = new.attempt,
+    agent_id = new.agent_id, retries_used = new.retries_used, lost_count = new.lost_count, retry_at = new.retry_at,
+    blocked_by = new.blocked_by, reason = new.reason, error = new.error, progress = new.progress,
+    progress_message = new.progress_message, deadline = new.deadline, started_at = new.started_at,
+    ended_at = new.ended_at, result = new.result, updated_at = $1
+FROM unnest(
+    $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::text[], $8::integer[], $9::integer[],
+    $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::text[], $16::timestamptz[],
+    $17::timestamptz[], $18::timestamptz[], $19::text[]
+) AS new (
+    task_id, status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason,
+    error, progress, progress_message, deadline, started_at, ended_at, result
+)
+WHERE task.task_id = new.task_id
+
+-- name: insert_attempts
+INSERT INTO attempt (
+    task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+)
+SELECT task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+FROM unnest(
+    $1::text[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::float8[], $7::text[], $8::text[],
+    $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[]
+) AS new (
+    task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+)
+
+-- name: update_attempts
+UPDATE attempt
+SET status = new.status, started_at = new.started_at, ended_at = new.ended_at, error = new.error
+FROM unnest($1::text[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
+    AS new (task_id, attempt, status, started_at, ended_at, error)
+WHERE attempt.task_id = new.task_id AND attempt.attempt = new.attempt
+
+-- name: write_histories
+INSERT INTO agent_history (agent_id, completed, ended, run_us, last_assigned_us)
+SELECT agent_id, completed, ended, run_us, last_assigned_us
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+    AS new (agent_id, completed, ended, run_us, last_assigned_us)
+ON CONFLICT (agent_id) DO UPDATE SET
+    completed = excluded.completed,
+    ended = excluded.ended,
+    run_us = excluded.run_us,
+    last_assigned_us = excluded.last_assigned_us
+
+-- name: load_live
+SELECT * FROM task_state WHERE ended_at IS NULL AND ordinal > $1 ORDER BY ordinal LIMIT $2
+
+-- name: load_all
+SELECT * FROM task_state WHERE ordinal > $1 ORDER BY ordinal LIMIT $2
+
+-- name: load_ended
+SELECT * FROM task_state WHERE task_id = ANY($1::text[]) AND ended_at IS NOT NULL
+
+-- name: unmet_dependencies_of_live
+SELECT DISTINCT dependency.task_id
+FROM task AS live
+JOIN task_dependency USING (task_id)
+JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
+WHERE live.ended_at IS NULL AND dependency.ended_at IS NOT NULL AND dependency.status <> 'completed'
+
+-- name: load_attempts
+SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error
+FROM attempt
+WHERE task_id = ANY($1::text[])
+ORDER BY task_id, attempt
+
+-- name: load_histories
+SELECT agent_id, completed, ended, run_us, last_assigned_us FROM agent_history
+
+-- name: last_ordinal
+SELECT coalesce(max(ordinal), 0) FROM task
+
+-- name: load_agents
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy FROM agent
+
+-- name: contents
+SELECT task_id, title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities,
+       priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels,
+       depends_on, on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, deadline,
+       risk, complexity, verifiability, reversibility, files, concurrency_key, max_concurrent, result
+FROM task
+WHERE task_id = ANY($1::text[])
+
+-- name: history
+SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
+
+-- name: task
+SELECT * FROM task WHERE task_id = $1
+
+-- name: attempts
+SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error, score, reason
+FROM attempt
+WHERE task_id = $1
+ORDER BY attempt
+
+-- name: tasks
+SELECT *
+FROM task
+WHERE ($1::bigint IS NULL OR ordinal < $1)
+  AND ($2::text[] IS NULL OR status = ANY($2))
+  AND ($3::text IS NULL OR owner = $3)
+  AND ($4::text IS NULL OR source = $4)
+  AND ($5::text IS NULL OR agent_id = $5 AND task_id IN (SELECT task_id FROM attempt WHERE agent_id = $5))
+  AND ($6::text IS NULL OR phase_id = $6)
+  AND ($7::jsonb IS NULL OR labels @> $7 AND labels <> '{}')
+  AND ($8::text[] IS NULL OR task_id = ANY($8))
+  AND (NOT $9::boolean OR ended_at IS NULL)
+ORDER BY ordinal DESC
+LIMIT $10
+
+-- name: dead_tasks
+SELECT * FROM task WHERE dead AND ($1::bigint IS NULL OR ordinal < $1) ORDER BY ordinal DESC LIMIT $2
+
+-- name: queue_counts
+SELECT count(*) FILTER (WHERE status = 'pending' AND NOT ready) AS queued,
+       count(*) FILTER (WHERE status = 'pending' AND ready) AS ready,
+       count(*) FILTER (WHERE status = 'blocked') AS blocked
+FROM (
+    SELECT status,
+           NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[]))
+           AND (not_before IS NULL OR not_before <= now()) AND (retry_at IS NULL OR retry_at <= now())
+           AND (depends_on = '{}' OR NOT EXISTS (
+               SELECT FROM task_dependency
+               JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
+               WHERE task_dependency.task_id = task.task_id AND dependency.status <> 'completed'
+           )) AS ready
+    FROM task
+    WHERE ended_at IS NULL AND status IN ('pending', 'blocked')
+) AS waiting
+
+-- name: queue_head
+SELECT *
+FROM task
+WHERE ended_at IS NULL AND status IN ('pending', 'blocked')
+  AND ($1::integer IS NULL OR (-priority, ordinal) > ($1, $2::bigint))
+ORDER BY -priority, ordinal
+LIMIT $3
+
+-- name: decision
+SELECT task_id, attempt, agent_id, assigned_at, reason, decision
+FROM attempt
+WHERE task_id = $1 AND ($2::integer IS NULL OR attempt = $2)
+ORDER BY attempt DESC
+LIMIT 1
+
+-- name: first_unmet_dependency
+SELECT dependency.task_id, dependency.status, count(*) OVER () AS unmet
+FROM task
+JOIN task AS dependency ON dependency.task_id = ANY(task.depends_on)
+WHERE task.task_id = $1 AND dependency.status <> 'completed'
+ORDER BY dependency.status IN ('failed', 'dead_lettered', 'cancelled') DESC, dependency.ordinal
+LIMIT 1
+
+-- name: agents_with_load
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, coalesce(load.busy, 0) AS busy
+FROM agent
+LEFT JOIN (SELECT agent_id, count(*) AS busy FROM attempt WHERE ended_at IS NULL GROUP BY agent_id) AS load
+    USING (agent_id)
+
+-- name: counts
+SELECT status, count(*) AS tasks,
+       avg(extract(epoch FROM ended_at - created_at)::float8)
+           FILTER (WHERE status = 'completed' AND ended_at > now() - interval '1 day') AS completion_s
+FROM task
+GROUP BY status
+
+-- name: agent_counts
+SELECT state, count(*) AS agents FROM agent GROUP BY state

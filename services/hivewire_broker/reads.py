@@ -1,0 +1,215 @@
+"""Reads about tasks, answered from Postgres by any instance of the service."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from hivewire import codec
+from hivewire.commands.broker import Backoff
+from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask
+from hivewire.views import (
+    TERMINAL,
+    AttemptView,
+    Candidate,
+    Explanation,
+    Factor,
+    Page,
+    QueueView,
+    Stats,
+    TaskView,
+    Why,
+)
+from hivewire_broker.evolve import PLANNING, is_by_name_only
+from hivewire_broker.matching import Decision
+from hivewire_broker.rows import SQL, agent_seen
+from hivewire_broker.scoring import FACTORS
+from hivewire_broker.why import UnmetDependency, Waiting, Worker, why
+from hivewire_service.answer import Query
+from hivewire_service.core import Refusal
+
+_backoffs = msgspec.json.Decoder(Backoff)
+_labels = msgspec.json.Decoder(dict[str, str])
+_decisions = msgspec.json.Decoder(Decision)
+
+_LIVE: Final = frozenset({"pending", "assigned", "running", "pending_approval", "blocked"})
+
+
+async def task(connection: asyncpg.Connection, query: OneTask, _sender: str) -> TaskView | Refusal:
+    """One task with its attempts."""
+    row = await connection.fetchrow(SQL.task, query.task_id)
+    if row is None:
+        return _unknown(query.task_id)
+    view = _view(row)
+    view.attempts = [_attempt(found) for found in await connection.fetch(SQL.attempts, query.task_id)]
+    return view
+
+
+async def tasks(connection: asyncpg.Connection, query: ListTasks, _sender: str) -> Page | Refusal:
+    """A page of tasks, newest first."""
+    before = _number(query.cursor)
+    if isinstance(before, Refusal):
+        return before
+    name, found, value = (query.label or "").partition("=")
+    if query.label and not found:
+        return Refusal(f"label {query.label!r} is not of the form name=value", 400)
+    unknown = set(query.status) - _LIVE - TERMINAL
+    if unknown:
+        return Refusal(f"status {min(unknown)!r} is unknown: take one of {', '.join(sorted(_LIVE | TERMINAL))}", 400)
+    rows = await connection.fetch(
+        SQL.tasks,
+        before,
+        query.status or None,
+        query.owner,
+        query.source,
+        query.agent,
+        query.phase,
+        codec.encode({name: value}).decode() if query.label else None,
+        query.ids or None,
+        bool(query.status) and _LIVE.issuperset(query.status),
+        query.limit + 1,
+    )
+    return _page(rows, query.limit)
+
+
+async def dead(connection: asyncpg.Connection, query: Listing, _sender: str) -> Page | Refusal:
+    """A page of the dead letters, newest first."""
+    before = _number(query.cursor)
+    if isinstance(before, Refusal):
+        return before
+    return _page(await connection.fetch(SQL.dead_tasks, before, query.limit + 1), query.limit)
+
+
+async def queue(connection: asyncpg.Connection, query: Listing, _sender: str) -> QueueView | Refusal:
+    """What waits, counted, and a page of it in the order in which it is given out."""
+    priority, _, ordinal = (query.cursor or "").partition(".")
+    after = [_number(part or None) for part in (priority, ordinal)]
+    refusal = next((part for part in after if isinstance(part, Refusal)), None)
+    if refusal is not None:
+        return refusal
+    counts = await connection.fetchrow(SQL.queue_counts, sorted(PLANNING))
+    rows = await connection.fetch(SQL.queue_head, *after, query.limit)
+    assert counts is not None
+    return QueueView(counts["queued"], counts["ready"], counts["blocked"], [_view(row) for row in rows])
+
+
+async def explain(connection: asyncpg.Connection, query: Explain, _sender: str) -> Explanation | Refusal:
+    """Why an attempt went to its agent."""
+    row = await connection.fetchrow(SQL.decision, query.task_id, query.attempt)
+    if row is None:
+        known = await connection.fetchrow(SQL.task, query.task_id)
+        if known is None:
+            return _unknown(query.task_id)
+        which = f"attempt {query.attempt}" if query.attempt else "attempt"
+        return Refusal(f"task {query.task_id} has no {which} yet: `hivewire why` tells what it waits for", 404)
+    decision = _decisions.decode(row["decision"]) if row["decision"] else None
+    return Explanation(
+        task_id=row["task_id"],
+        attempt=row["attempt"],
+        agent_id=row["agent_id"],
+        reason=row["reason"],
+        candidates=_candidates(decision) if decision else [],
+        gated=decision.gated if decision else {},
+        decided_at=row["assigned_at"],
+    )
+
+
+async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: str) -> Why | Refusal:
+    """The one thing that a task waits for."""
+    row = await connection.fetchrow(SQL.task, query.task_id)
+    if row is None:
+        return _unknown(query.task_id)
+    waiting = Waiting(
+        task_id=row["task_id"],
+        status=row["status"],
+        owner=row["owner"],
+        required_capabilities=frozenset(row["required_capabilities"]),
+        by_name_only=is_by_name_only(row["type"], row["category"]),
+        attempt=row["attempt"],
+        agent_id=row["agent_id"],
+        wakes_at=max((at for at in (row["not_before"], row["retry_at"]) if at is not None), default=None),
+        retries=row["retry_at"] is not None,
+        reason=row["reason"],
+        error=row["error"],
+    )
+    unmet: UnmetDependency | None = None
+    workers: list[Worker] = []
+    if waiting.status == "pending":
+        found = await connection.fetchrow(SQL.first_unmet_dependency, query.task_id)
+        if found is not None:
+            unmet = UnmetDependency(found["task_id"], found["status"], found["unmet"])
+        workers = [Worker(agent_seen(agent), agent["busy"]) for agent in await connection.fetch(SQL.agents_with_load)]
+    return why(waiting, unmet, workers, await connection.fetchval("SELECT now()"))
+
+
+async def stats(connection: asyncpg.Connection, _query: Nothing, _sender: str) -> Stats:
+    """Counts over everything that is kept."""
+    rows = await connection.fetch(SQL.counts)
+    counts = {row["status"]: row["tasks"] for row in rows}
+    agents = {row["state"]: row["agents"] for row in await connection.fetch(SQL.agent_counts)}
+    mean_s = next((row["completion_s"] for row in rows if row["status"] == "completed"), None)
+    return Stats(counts, counts.get("pending", 0), agents, mean_s)
+
+
+READS: Mapping[str, Query] = {
+    "task": Query(OneTask, task),
+    "tasks": Query(ListTasks, tasks),
+    "queue": Query(Listing, queue),
+    "explain": Query(Explain, explain),
+    "why": Query(OneTask, why_pending),
+    "dead": Query(Listing, dead),
+    "stats": Query(Nothing, stats),
+}
+
+
+def _unknown(task_id: str) -> Refusal:
+    return Refusal(f"there is no task {task_id!r}", 404)
+
+
+def _number(cursor: str | None) -> int | Refusal | None:
+    """The number that a cursor holds."""
+    if cursor is None:
+        return None
+    digits = cursor.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        return Refusal(f"cursor {cursor[:40]!r} is not one that was given out", 400)
+    return int(cursor)
+
+
+def _page(rows: list[asyncpg.Record], limit: int) -> Page:
+    cursor = str(rows[limit - 1]["ordinal"]) if len(rows) > limit else None
+    return Page([_view(row) for row in rows[:limit]], cursor)
+
+
+def _candidates(decision: Decision) -> list[Candidate]:
+    return [
+        Candidate(
+            agent_id=agent_id,
+            score=score,
+            factors={
+                name: Factor(value, weight, round(value * weight, 4))
+                for name, value, weight in zip(FACTORS, values, decision.weights, strict=True)
+            },
+        )
+        for agent_id, score, values in zip(decision.candidates, decision.scores, decision.factors, strict=True)
+    ]
+
+
+def _attempt(row: asyncpg.Record) -> AttemptView:
+    return AttemptView(**dict(row))
+
+
+def _view(row: asyncpg.Record) -> TaskView:
+    plain = {name: row[name] for name in TaskView.__struct_fields__ if name not in _CONVERTED}
+    return TaskView(
+        **plain,
+        backoff=_backoffs.decode(row["backoff"]),
+        labels=_labels.decode(row["labels"]),
+        metadata=msgspec.Raw(row["metadata"].encode()),
+        payload=msgspec.Raw(row["payload"].encode()),
+        result=msgspec.Raw((row["result"] or "null").encode()),
+    )
+
+
+_CONVERTED: Final = frozenset({"backoff", "labels", "metadata", "payload", "result", "attempts"})

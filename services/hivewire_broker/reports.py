@@ -1,0 +1,130 @@
+"""What agents report about their attempts. The attempt, its agent and its instance are the fence."""
+
+from datetime import datetime
+from typing import Final
+
+from hivewire.commands.broker import Complete, Fail, Progress, Start
+from hivewire.events.task import TaskCompleted, TaskFailed, TaskProgress, TaskStarted
+from hivewire.views import AttemptStatus
+from hivewire_broker.dependents import after_bad_end
+from hivewire_broker.draft import Draft
+from hivewire_broker.retry import after_attempt
+from hivewire_broker.state import State
+from hivewire_broker.task import Attempt, Task
+from hivewire_service.core import NOTHING, Command, Refusal, Step
+
+_REPORTED: Final = frozenset[AttemptStatus]({"completed", "failed"})
+"""Ends of an attempt that its own agent reported."""
+
+
+def start(state: State, command: Command, now: datetime) -> Step | Refusal:
+    """The handler runs."""
+    data: Start = command.data
+    fenced = _fence(state, data, command.sender)
+    if isinstance(fenced, Refusal):
+        return fenced
+    task, attempt = fenced
+    if attempt.status == "assigned":
+        return Step([_started(task, attempt, now)])
+    if attempt.open or attempt.status in _REPORTED:
+        return NOTHING
+    return _over(attempt)
+
+
+def progress(state: State, command: Command, now: datetime) -> Step | Refusal:
+    """The handler says how far it is; this implies that it runs."""
+    data: Progress = command.data
+    fenced = _fence(state, data, command.sender)
+    if isinstance(fenced, Refusal):
+        return fenced
+    task, attempt = fenced
+    if attempt.status in _REPORTED:
+        return NOTHING
+    if not attempt.open:
+        return _over(attempt)
+    if (task.progress, task.progress_message) == (data.progress, data.message):
+        return NOTHING
+    told = TaskProgress(
+        task_id=task.task_id,
+        attempt=attempt.number,
+        agent_id=attempt.agent_id,
+        progress=data.progress,
+        message=data.message,
+    )
+    return Step([told] if attempt.started_at else [_started(task, attempt, now), told])
+
+
+def complete(state: State, command: Command, now: datetime) -> Step | Refusal:
+    """The work is done. An attempt that never reported its start may complete too."""
+    data: Complete = command.data
+    fenced = _fence(state, data, command.sender)
+    if isinstance(fenced, Refusal):
+        return fenced
+    task, attempt = fenced
+    if attempt.open:
+        completed = TaskCompleted(
+            task_id=task.task_id,
+            attempt=attempt.number,
+            agent_id=attempt.agent_id,
+            completed_at=now,
+            result=data.result,
+        )
+        return Step([completed])
+    return NOTHING if attempt.status == "completed" else _over(attempt)
+
+
+def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
+    """The work could not be done, for now or for good."""
+    data: Fail = command.data
+    fenced = _fence(state, data, command.sender)
+    if isinstance(fenced, Refusal):
+        return fenced
+    task, attempt = fenced
+    if not attempt.open:
+        return NOTHING if attempt.status == "failed" else _over(attempt)
+    draft = Draft()
+    if data.retry:
+        after_attempt(draft, state, task, "failed", data.error, now)
+    else:
+        failed = TaskFailed(
+            task_id=task.task_id,
+            attempt=attempt.number,
+            agent_id=attempt.agent_id,
+            failed_at=now,
+            error=data.error,
+        )
+        draft.add(failed, "failed")
+        after_bad_end(draft, state, task.task_id, "failed", now)
+    return draft.step()
+
+
+def _fence(state: State, data: Start | Progress | Complete | Fail, sender: str) -> tuple[Task, Attempt] | Refusal:
+    """The task and the attempt that a report is about, if they are the sender's."""
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if data.attempt > len(task.attempts):
+        return Refusal(f"task {data.task_id} has no attempt {data.attempt} yet, but {len(task.attempts)}", 409)
+    attempt = task.attempts[data.attempt - 1]
+    if attempt.agent_id != sender:
+        return Refusal(f"attempt {data.attempt} of task {data.task_id} is not {sender}'s", 403)
+    if attempt.instance != data.instance:
+        return Refusal(f"attempt {data.attempt} of task {data.task_id} belongs to another instance of {sender}", 409)
+    return task, attempt
+
+
+def _started(task: Task, attempt: Attempt, now: datetime) -> TaskStarted:
+    return TaskStarted(task_id=task.task_id, attempt=attempt.number, agent_id=attempt.agent_id, started_at=now)
+
+
+def _over(attempt: Attempt) -> Refusal:
+    return Refusal(f"attempt {attempt.number} is over: it {_ENDS[attempt.status]}; stop working on it", 409)
+
+
+_ENDS: Final[dict[AttemptStatus, str]] = {
+    "completed": "completed",
+    "failed": "failed",
+    "timed_out": "timed out",
+    "lost": "was taken back because the agent was lost",
+    "cancelled": "was cancelled",
+}

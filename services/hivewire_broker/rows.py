@@ -1,0 +1,215 @@
+"""Keeps the state in its tables: loads it, and writes what changed, one statement a table."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import asyncpg
+
+from hivewire import codec
+from hivewire.commands.broker import Retry
+from hivewire.events import Event
+from hivewire.events.task import (
+    TaskAssigned,
+    TaskCompleted,
+    TaskCreated,
+    TaskEvent,
+)
+from hivewire.subjects import Subjects
+from hivewire_broker.core import Broker
+from hivewire_broker.dispatches import Dispatches
+from hivewire_broker.fleet import AgentSeen
+from hivewire_broker.matching import Decision
+from hivewire_broker.naming import named_tasks
+from hivewire_broker.state import History, State
+from hivewire_broker.stored import assigned_row, attempt_of, attempt_row, content_row, json_text, status_row, task_of
+from hivewire_broker.task import Attempt, Task
+from hivewire_service.core import Command, Message, Write
+from hivewire_service.queries import load_queries
+
+SQL = load_queries("hivewire_broker", "queries.sql")
+
+CHUNK: Final = 50_000
+"""Tasks that are loaded at a time."""
+
+
+class TaskRows:
+    """Keeps the broker's state in Postgres. Implements `Rows`."""
+
+    def __init__(self, broker: Broker, subjects: Subjects) -> None:
+        self._broker = broker
+        self._dispatches = Dispatches(subjects, SQL.contents)
+
+    async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
+        """Replace the core's state by what Postgres holds: all live tasks, and the agents."""
+        del now
+        self._broker.restore(await read_state(connection), await read_agents(connection))
+
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+        """Bring the ended tasks that these commands name."""
+        state = self._broker.state
+        named = {task_id for command in commands for task_id in named_tasks(self._broker.hive, command)}
+        await _load_ended(connection, state, named)
+        retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
+        await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
+
+    def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
+        """The statements that make the tables equal to the state after `events`."""
+        changes = Changes(events, records)
+        yield from changes.tasks(self._broker.state, now)
+        yield from changes.attempts(self._broker.state)
+        yield from changes.histories(self._broker.state)
+
+    async def messages(
+        self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
+    ) -> Iterable[Message]:
+        """Dispatches to agents, and what they have to stop."""
+        self._broker.state.forget_old()
+        return await self._dispatches.messages(connection, events, records)
+
+
+class Changes:
+    """What one commit changes in the tables, collected from its events. Each row is written once."""
+
+    def __init__(self, events: Sequence[Event], records: Sequence[Any]) -> None:
+        self._created: dict[str, TaskCreated] = {}
+        self._changed: dict[str, None] = {}
+        self._results: dict[str, str] = {}
+        self._assigned: dict[tuple[str, int], TaskAssigned] = {}
+        self._reported: dict[tuple[str, int], None] = {}
+        self._decisions = {(d.task_id, d.attempt): d for d in records if isinstance(d, Decision)}
+        for event in events:
+            if isinstance(event, TaskEvent):
+                self._add(event)
+
+    def _add(self, event: TaskEvent) -> None:
+        match event:
+            case TaskCreated():
+                self._created[event.task_id] = event
+            case TaskAssigned():
+                self._assigned[event.task_id, event.attempt] = event
+            case TaskCompleted():
+                self._results[event.task_id] = codec.text(event.result)
+        if event.task_id not in self._created:
+            self._changed[event.task_id] = None
+        number = getattr(event, "attempt", 0)
+        if number and (event.task_id, number) not in self._assigned:
+            self._reported[event.task_id, number] = None
+
+    def tasks(self, state: State, now: datetime) -> Iterable[Write]:
+        """New tasks with their dependencies, and tasks that changed."""
+        if self._created:
+            rows = [
+                (task_id, task.ordinal, *content_row(created), *status_row(task, self._results.get(task_id)))
+                for task_id, created in self._created.items()
+                if (task := state.tasks[task_id])
+            ]
+            yield Write(SQL.insert_tasks, (now, *columns(rows)))
+        edges = [(created.task_id, needed) for created in self._created.values() for needed in created.depends_on]
+        if edges:
+            yield Write(SQL.insert_dependencies, columns(edges))
+        if self._changed:
+            changed = [
+                (task_id, *status_row(state.tasks[task_id], self._results.get(task_id))) for task_id in self._changed
+            ]
+            yield Write(SQL.update_tasks, (now, *columns(changed)))
+
+    def attempts(self, state: State) -> Iterable[Write]:
+        """New attempts with the records of their choice, and attempts that went on."""
+        if self._assigned:
+            rows = [
+                (*assigned_row(event, self._decision(key)), *attempt_row(_attempt(state, key)))
+                for key, event in self._assigned.items()
+            ]
+            yield Write(SQL.insert_attempts, columns(rows))
+        if self._reported:
+            reported = [(*key, *attempt_row(_attempt(state, key))) for key in self._reported]
+            yield Write(SQL.update_attempts, columns(reported))
+
+    def histories(self, state: State) -> Iterable[Write]:
+        """What is now known of the agents that had something to do."""
+        assigned = {event.agent_id for event in self._assigned.values()}
+        ended = {attempt.agent_id for key in self._reported if not (attempt := _attempt(state, key)).open}
+        rows = [
+            (agent_id, history.completed, history.ended, history.run_us, history.last_assigned_us)
+            for agent_id in sorted(assigned | ended)
+            if (history := state.history[agent_id])
+        ]
+        if rows:
+            yield Write(SQL.write_histories, columns(rows))
+
+    def _decision(self, key: tuple[str, int]) -> str | None:
+        decision = self._decisions.get(key)
+        return None if decision is None else json_text(decision)
+
+
+def columns(rows: Sequence[tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...]:
+    """Rows as columns, to be unnested."""
+    return tuple(zip(*rows, strict=True))
+
+
+def _attempt(state: State, key: tuple[str, int]) -> Attempt:
+    task_id, number = key
+    return state.tasks[task_id].attempts[number - 1]
+
+
+async def read_agents(connection: asyncpg.Connection) -> list[AgentSeen]:
+    """All agents of the gateway's registry."""
+    return [agent_seen(row) for row in await connection.fetch(SQL.load_agents)]
+
+
+def agent_seen(row: asyncpg.Record) -> AgentSeen:
+    """An agent as the gateway wrote it."""
+    return AgentSeen(
+        agent_id=row["agent_id"],
+        instance=row["instance"],
+        presence=row["state"],
+        drained=row["drained"],
+        capabilities=frozenset(row["capabilities"]),
+        slots=row["slots"],
+        owner=row["owner"],
+        policy=row["policy"],
+    )
+
+
+async def read_state(connection: asyncpg.Connection) -> State:
+    """The live tasks, and those ended ones that keep live ones waiting."""
+    state = State()
+    for row in await connection.fetch(SQL.load_histories):
+        state.history[row["agent_id"]] = History(row["completed"], row["ended"], row["run_us"], row["last_assigned_us"])
+    unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
+    await _load_ended(connection, state, {row["task_id"] for row in unmet})
+    async for chunk in read_tasks(connection, state, SQL.load_live):
+        for task in chunk:
+            state.add(task)
+            if task.open_attempt is not None:
+                state.hold(task)
+            state.settle(task)
+    state.last_ordinal = await connection.fetchval(SQL.last_ordinal)
+    return state
+
+
+async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> AsyncIterator[list[Task]]:
+    """All tasks that a query gives, oldest first, some at a time."""
+    ordinal = 0
+    while rows := await connection.fetch(sql, ordinal, CHUNK):
+        yield await _with_attempts(connection, state, rows)
+        ordinal = rows[-1]["ordinal"]
+
+
+async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
+    cold = sorted(task_ids - state.tasks.keys())
+    if cold:
+        for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
+            state.remember(task)
+
+
+async def _with_attempts(connection: asyncpg.Connection, state: State, rows: list[asyncpg.Record]) -> list[Task]:
+    tried = [row["task_id"] for row in rows if row["attempt"]]
+    found = await connection.fetch(SQL.load_attempts, tried) if tried else []
+    attempts = {
+        task_id: tuple(attempt_of(row) for row in group) for task_id, group in groupby(found, itemgetter("task_id"))
+    }
+    return [task_of(state, row, attempts.get(row["task_id"], ())) for row in rows]

@@ -1,0 +1,163 @@
+"""The broker's state: its live tasks with the indexes that keep every step's cost flat.
+
+`evolve` alone changes what is stored; the indexes follow from it.
+"""
+
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+import msgspec
+
+from hivewire.commands.broker import Backoff
+from hivewire_broker.queue import ReadyQueue
+from hivewire_broker.task import Requirements, Task
+from hivewire_broker.timeouts import due_at
+from hivewire_broker.timers import Timers
+
+T = TypeVar("T")
+
+ENDED_REMEMBERED_MAX: Final = 20_000
+"""Ended tasks kept in memory; older ones are read again when a command names them."""
+KIN_REMEMBERED_MAX: Final = 20_000
+"""Parents and labels of which the last agent is remembered."""
+INTERNED_MAX: Final = 20_000
+"""Requirements and backoffs that are shared; beyond it they are forgotten, unless something is in line for them."""
+
+
+class History(msgspec.Struct):
+    """What the broker has seen of an agent. `run_us`: microseconds that its completed attempts took."""
+
+    completed: int = 0
+    ended: int = 0
+    """Attempts that say something of the agent: completed, failed, timed out or lost."""
+    run_us: int = 0
+    last_assigned_us: int = 0
+    """When it last got an attempt, in microseconds since 1970; 0: never."""
+
+
+class State:
+    """Live tasks, and the ended ones that are remembered.
+
+    A dependency of a live task that is not in `tasks` is completed: whatever ended otherwise stays as long as a live
+    task depends on it.
+    """
+
+    def __init__(self, ended_max: int = ENDED_REMEMBERED_MAX) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.dependents: dict[str, dict[str, None]] = {}
+        """By task that is not completed: the live tasks that depend on it."""
+        self.held: dict[str, dict[str, Task]] = {}
+        """By agent: the tasks of which it has the open attempt."""
+        self.history: dict[str, History] = {}
+        self.kin: dict[str, str] = {}
+        """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
+        self.last_ordinal = 0
+        self.queue = ReadyQueue()
+        self.timers = Timers(self.tasks)
+        self.changed_agents: set[str] = set()
+        """Agents whose load or history changed since the matcher last looked."""
+        self.slots_freed = False
+        """Whether an attempt ended since the matcher last looked."""
+        self._ended: dict[str, None] = {}
+        self._ended_max = ended_max
+        self._interned: dict[tuple[str, frozenset[str]], Requirements] = {}
+        self._backoffs: dict[tuple[float, ...], Backoff] = {}
+
+    def requirements(self, owner: str, capabilities: Iterable[str]) -> Requirements:
+        """The one object for these requirements."""
+        key = (owner, frozenset(capabilities))
+        known = self._interned.get(key)
+        if known is None:
+            if len(self._interned) >= INTERNED_MAX:
+                in_line = set(self.queue.lines())
+                self._interned = {kept: value for kept, value in self._interned.items() if value in in_line}
+            known = self._interned[key] = Requirements(*key)
+        return known
+
+    def backoff(self, backoff: Backoff) -> Backoff:
+        """The one object for this backoff."""
+        if len(self._backoffs) >= INTERNED_MAX:
+            self._backoffs.clear()
+        return self._backoffs.setdefault(msgspec.structs.astuple(backoff), backoff)
+
+    def add(self, task: Task) -> None:
+        """Know a live task. What it depends on is known before, or completed."""
+        self.tasks[task.task_id] = task
+        self.last_ordinal = max(self.last_ordinal, task.ordinal)
+        self.watch_dependencies(task)
+
+    def watch_dependencies(self, task: Task) -> None:
+        """Count what the task still waits for, and be told when that ends."""
+        task.unmet = 0
+        for dependency_id in task.depends_on:
+            dependency = self.tasks.get(dependency_id)
+            if dependency is not None and dependency.status != "completed":
+                task.unmet += 1
+                self.dependents.setdefault(dependency_id, {})[task.task_id] = None
+
+    def settle(self, task: Task) -> None:
+        """Put a live task where its status wants it: in line, among the timers, with its agent."""
+        if task.dispatchable and task.wakes_at is None:
+            self.queue.push(task)
+        due = due_at(task)
+        if due is not None:
+            self.timers.arm(task, due)
+
+    def hold(self, task: Task) -> None:
+        """The task's last attempt is with its agent."""
+        agent_id = task.attempts[-1].agent_id
+        self.held.setdefault(agent_id, {})[task.task_id] = task
+        self.changed_agents.add(agent_id)
+
+    def let_go(self, task: Task) -> None:
+        """The task's last attempt is over."""
+        agent_id = task.attempts[-1].agent_id
+        held = self.held[agent_id]
+        del held[task.task_id]
+        if not held:
+            del self.held[agent_id]
+        self.changed_agents.add(agent_id)
+        self.slots_freed = True
+
+    def end(self, task: Task) -> None:
+        """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
+        for dependency_id in task.depends_on:
+            waiting = self.dependents.get(dependency_id)
+            if waiting is not None:
+                waiting.pop(task.task_id, None)
+                if not waiting:
+                    del self.dependents[dependency_id]
+        if task.status == "completed":
+            for dependent_id in self.dependents.pop(task.task_id, ()):
+                dependent = self.tasks[dependent_id]
+                dependent.unmet -= 1
+                self.settle(dependent)
+        self.remember(task)
+
+    def reopen(self, task: Task) -> None:
+        """A task that had ended is live again."""
+        self._ended.pop(task.task_id, None)
+        self.watch_dependencies(task)
+
+    def remember(self, task: Task) -> None:
+        """Keep an ended task for a while."""
+        self.tasks[task.task_id] = task
+        self._ended[task.task_id] = None
+
+    def forget_old(self) -> None:
+        """Drop the ended tasks that are beyond what is remembered, but none that live ones depend on."""
+        for _ in range(len(self._ended) - self._ended_max):
+            task_id = next(iter(self._ended))
+            del self._ended[task_id]
+            if task_id in self.dependents:
+                self._ended[task_id] = None
+            else:
+                del self.tasks[task_id]
+
+    def remember_kin(self, task: Task, agent_id: str) -> None:
+        """The agent completed the task: more of its kind may suit it."""
+        for kin in task.kinship:
+            self.kin.pop(kin, None)
+            self.kin[kin] = agent_id
+        while len(self.kin) > KIN_REMEMBERED_MAX:
+            del self.kin[next(iter(self.kin))]

@@ -1,0 +1,106 @@
+"""The transitions of tasks and attempts: two tables. An event without an entry is refused and changes nothing.
+
+The keys are a status (None: not there yet) and an event's type; the value is the status that follows. Code that decides
+asks these tables, code that evolves obeys them, and the diagrams in the docs are drawn from them.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hivewire.views import AttemptStatus, TaskStatus
+
+TaskTable = Mapping[TaskStatus | None, Mapping[str, TaskStatus]]
+AttemptTable = Mapping[AttemptStatus | None, Mapping[str, AttemptStatus]]
+
+_TASK_HELD: Final[dict[str, TaskStatus]] = {
+    "task.progress": "running",
+    "task.completed": "completed",
+    "task.failed": "failed",
+    "task.retry": "pending",
+    "task.dead_lettered": "dead_lettered",
+    "task.cancelled": "cancelled",
+}
+_TASK_ENDED_BADLY: Final[dict[str, TaskStatus]] = {"task.reopened": "pending"}
+
+TASK: Final[TaskTable] = {
+    None: {"task.created": "pending"},
+    "pending": {
+        "task.queued": "pending",
+        "task.unmatched": "pending",
+        "task.assigned": "assigned",
+        "task.blocked": "blocked",
+        "task.dead_lettered": "dead_lettered",
+        "task.cancelled": "cancelled",
+    },
+    "assigned": {
+        **_TASK_HELD,
+        "task.started": "running",
+        # These end the attempt; what becomes of the task follows at once.
+        "task.timeout": "assigned",
+        "task.reassigned": "assigned",
+    },
+    "running": {**_TASK_HELD, "task.timeout": "running", "task.reassigned": "running"},
+    "blocked": {
+        "task.blocked": "blocked",
+        "task.unblocked": "pending",
+        "task.dead_lettered": "dead_lettered",
+        "task.cancelled": "cancelled",
+    },
+    "completed": {},
+    "failed": _TASK_ENDED_BADLY,
+    "dead_lettered": _TASK_ENDED_BADLY,
+    "cancelled": _TASK_ENDED_BADLY,
+}
+
+_ATTEMPT_OPEN: Final[dict[str, AttemptStatus]] = {
+    "task.progress": "running",
+    "task.completed": "completed",
+    "task.failed": "failed",
+    "task.retry": "failed",
+    "task.dead_lettered": "failed",
+    "task.timeout": "timed_out",
+    "task.reassigned": "lost",
+    "task.cancelled": "cancelled",
+}
+
+ATTEMPT: Final[AttemptTable] = {
+    None: {"task.assigned": "assigned"},
+    "assigned": {**_ATTEMPT_OPEN, "task.started": "running"},
+    "running": _ATTEMPT_OPEN,
+    "timed_out": {"task.retry": "timed_out", "task.dead_lettered": "timed_out"},
+    "lost": {"task.retry": "lost", "task.dead_lettered": "lost"},
+    "completed": {},
+    "failed": {},
+    "cancelled": {},
+}
+
+OPEN: Final[frozenset[str]] = frozenset({"assigned", "running"})
+"""The statuses of an attempt that an agent works on, and of a task that has such an attempt."""
+
+
+class IllegalTransition(Exception):
+    """An event does not fit the status that it found. No service writes such an event."""
+
+
+def next_task_status(status: TaskStatus | None, event_type: str) -> TaskStatus:
+    """The status of a task after an event.
+
+    Raises:
+        IllegalTransition: the event cannot happen to a task in this status.
+    """
+    try:
+        return TASK[status][event_type]
+    except KeyError:
+        raise IllegalTransition(f"{event_type} cannot happen to a task that is {status or 'not there'}") from None
+
+
+def next_attempt_status(status: AttemptStatus | None, event_type: str) -> AttemptStatus:
+    """The status of an attempt after an event.
+
+    Raises:
+        IllegalTransition: the event cannot happen to an attempt in this status.
+    """
+    try:
+        return ATTEMPT[status][event_type]
+    except KeyError:
+        raise IllegalTransition(f"{event_type} cannot happen to an attempt that is {status or 'not there'}") from None

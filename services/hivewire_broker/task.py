@@ -1,0 +1,127 @@
+"""A task and its attempts as they are kept in memory: only what decisions need.
+
+Titles, descriptions, metadata, payloads and results are in the events and in the rows.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from hivewire import limits
+from hivewire.commands.broker import Backoff
+from hivewire.views import TERMINAL, AttemptStatus, TaskStatus
+from hivewire_broker.states import OPEN
+
+_RANK_BITS: Final = 48
+"""Bits of a rank that hold the age; the priority stands above them."""
+
+
+class Requirements:
+    """What a task asks of an agent. Interned by the state: tasks that ask the same share one object."""
+
+    __slots__ = ("capabilities", "owner")
+
+    def __init__(self, owner: str, capabilities: frozenset[str]) -> None:
+        self.owner = owner
+        self.capabilities = capabilities
+
+
+class Attempt(msgspec.Struct, kw_only=True, gc=False):
+    """One attempt of a task.
+
+    `grace_s` is the time in which its agent could not be heard, `sent_at` when its dispatch was last sent; both are
+    remembered in memory only.
+    """
+
+    number: int
+    agent_id: str
+    instance: str
+    assigned_at: datetime
+    status: AttemptStatus = "assigned"
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+    grace_s: float = 0.0
+    sent_at: datetime
+
+    @property
+    def open(self) -> bool:
+        """Whether the agent may still report on it."""
+        return self.status in OPEN
+
+
+class Task(msgspec.Struct, kw_only=True, gc=False):
+    """One task. `ordinal` counts tasks in the order of their creation and never changes."""
+
+    task_id: str
+    content_hash: str
+    ordinal: int
+    requirements: Requirements
+    priority: int
+    timeout_s: float
+    start_timeout_s: float
+    max_retries: int
+    backoff: Backoff
+    on_dependency_failure: Literal["block", "cancel"]
+    by_name_only: bool
+    depends_on: tuple[str, ...] = ()
+    kinship: tuple[str, ...] = ()
+    """What it has in common with other tasks: its parent and its labels."""
+    risk: float | None = None
+    complexity: float | None = None
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+
+    status: TaskStatus = "pending"
+    queued: bool = False
+    unmatched: bool = False
+    retries_used: int = 0
+    lost_count: int = 0
+    retry_at: datetime | None = None
+    blocked_by: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    progress: float | None = None
+    progress_message: str | None = None
+    ended_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    # Derived: never stored.
+    unmet: int = 0
+    """Dependencies that are not completed."""
+    in_line: bool = False
+    armed_at: datetime | None = None
+    """The due time of its entry among the timers."""
+
+    @property
+    def rank(self) -> int:
+        """The place in a line: smaller is earlier."""
+        return (limits.PRIORITY_MAX - self.priority) << _RANK_BITS | self.ordinal
+
+    @property
+    def ended(self) -> bool:
+        """Whether its status is terminal."""
+        return self.status in TERMINAL
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The last attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that an agent works on."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].open else None
+
+    @property
+    def dispatchable(self) -> bool:
+        """Whether it may be given to an agent as soon as it is due."""
+        return self.queued and self.status == "pending" and self.unmet == 0 and not self.by_name_only
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """Before this moment it is not given to an agent."""
+        if self.retry_at is None or self.not_before is None:
+            return self.retry_at or self.not_before
+        return max(self.retry_at, self.not_before)
