@@ -1,0 +1,88 @@
+"""Values on the command line."""
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from hivewire.errors import BadUsage
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
+
+
+def payload(text: str) -> msgspec.Raw:
+    """JSON given as a text, as `@FILE`, or as `-` for stdin. It is passed on as it is written.
+
+    Raises:
+        BadUsage: it is no JSON, or the file cannot be read.
+    """
+    body = source(text) if text == "-" or text.startswith("@") else text.encode(errors="surrogateescape")
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadUsage(f"the payload is no JSON ({error}); a text needs quotes of its own: '\"text\"'") from error
+    return msgspec.Raw(body)
+
+
+def source(text: str) -> bytes:
+    """The content of `@FILE`, or of stdin for `-`.
+
+    Raises:
+        BadUsage: the file cannot be read.
+    """
+    if text == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(text.removeprefix("@")).read_bytes()
+    except OSError as error:
+        raise BadUsage(f"cannot read {text.removeprefix('@')}: {error.strerror}") from error
+
+
+def priority(text: str) -> int | str:
+    """A number, or one of the words for which the wire has names."""
+    return int(text) if text.isdecimal() else text
+
+
+def pairs(texts: list[str]) -> dict[str, str]:
+    """`key=value` texts.
+
+    Raises:
+        BadUsage: one has no `=`.
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise BadUsage(f"{text!r} is no label: write it as key=value")
+        found[key] = value
+    return found
+
+
+def span_s(text: str) -> float:
+    """A time span such as `30s`, `5m`, `1h` or `7d`, in seconds.
+
+    Raises:
+        BadUsage: it is none.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise BadUsage(f"{text!r} is no time span: write 30s, 5m, 1h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def moment(text: str) -> datetime:
+    """A moment: a time span back from now, or a time such as `2026-05-01T12:00:00Z`.
+
+    Raises:
+        BadUsage: it is none of these.
+    """
+    if _SPAN.fullmatch(text.strip()):
+        return datetime.now(UTC) - timedelta(seconds=span_s(text))
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadUsage(f"{text!r} is no time: write a span such as 1h, or 2026-05-01T12:00:00Z") from None
+    return found if found.tzinfo else found.astimezone()

@@ -1,0 +1,78 @@
+"""Running the hive itself: everything on this machine, or one service."""
+
+import importlib
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hivewire.errors import BadUsage
+
+
+class ServiceName(StrEnum):
+    """What can be served."""
+
+    BROKER = "broker"
+    AGENT_GATEWAY = "agent-gateway"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up")(up)
+    app.command("serve")(serve)
+
+
+def up(
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Where all of it is kept. Else HIVEWIRE_DATA, else your data folder.")
+    ] = None,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door.")] = 8600,
+    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+) -> None:
+    """Run everything on this machine: nats-server, Postgres and the services, until Ctrl-C."""
+    from platformdirs import user_data_path
+
+    named = data or os.environ.get("HIVEWIRE_DATA")
+    folder = Path(named) if named else user_data_path("hivewire")
+    supervisor = _installed("hivewire_service.supervisor")
+    logs = _installed("hivewire_service.logging")
+    logs.configure()
+    supervisor.up(supervisor.UpOptions(data_dir=folder.absolute(), http_port=http_port, hive=hive_name))
+
+
+def serve(
+    service: Annotated[ServiceName, typer.Argument(help="Which one.", show_default=False)],
+    *,
+    config: Annotated[Path | None, typer.Option(help="Configuration file. Else hivewire.yaml.")] = None,
+    nats_url: Annotated[str | None, typer.Option(help="URLs of NATS. Else NATS_URL.")] = None,
+    nats_creds: Annotated[Path | None, typer.Option("--creds", help="Credentials. Else NATS_CREDS.")] = None,
+    hive: Annotated[str | None, typer.Option(help="Name of the hive. Else HIVEWIRE_HIVE.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of the HTTP door. Else HIVEWIRE_HTTP_PORT.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of /health, /ready and /metrics. Else HIVEWIRE_METRICS_PORT.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run one service against NATS_URL and HIVEWIRE_POSTGRES_DSN."""
+    settings = _installed("hivewire_service.settings").Settings.load(
+        config,
+        nats_url=nats_url,
+        nats_creds=nats_creds,
+        hive=hive,
+        http_port=http_port,
+        metrics_port=metrics_port,
+        log_level=log_level,
+    )
+    _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
+
+
+def _installed(module: str) -> Any:
+    """A module of the services, which the SDK alone does not need."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        raise BadUsage(f"{missing} is not installed: pip install 'hivewire[embedded]'") from error

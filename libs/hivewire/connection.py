@@ -1,0 +1,540 @@
+"""A member's line to its hive: commands and reads under its own name, repeated until they are answered.
+
+A command is published without a NATS reply subject, because JetStream would answer there with an ack that proves
+nothing. Its outcome comes to the inbox that the header `Hive-Reply` names, after the commit. Until then the command is
+sent again with the same id, which can never do a thing twice.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.client import RawCredentials, Server
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from hivewire import codec, limits
+from hivewire.commands import command_type
+from hivewire.credentials import Credentials
+from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
+from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
+from hivewire.ids import new_id
+from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
+
+T = TypeVar("T")
+Listener = Callable[[str, bytes], None]
+
+IN_FLIGHT_MAX = 4_096
+"""Awaited requests of one connection; more wait for their turn, so that a flood of them stays in its sender."""
+REPEATS_PER_SWEEP_MAX = 500
+"""While nobody answers, repeats must not fill the streams with what is already waiting there."""
+SWEEP_S = 0.5
+CONNECT_TIMEOUT_S = 2.0
+PING_INTERVAL_S = 10
+PINGS_OUTSTANDING_MAX = 2
+RECONNECT_FIRST_S = 0.1
+RECONNECT_MAX_S = 5.0
+HEADER_BYTES = 64
+"""More than the fixed part of the headers of any command."""
+
+UNAVAILABLE = 503
+
+logger = logging.getLogger("hivewire")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom a request is for. One that a stream keeps has the answer's address in a header."""
+
+    service: str
+    subject: str
+    kind: str
+    stored: bool
+
+
+@dataclass(slots=True)
+class _Request:
+    """A message that waits for its answer."""
+
+    target: _Target
+    body: bytes
+    reply: asyncio.Future[Envelope]
+    reply_subject: str
+    due: float
+    pause_s: float
+    obstacle: str = ""
+    """Why there was no answer so far, if anybody said."""
+
+
+@dataclass(slots=True)
+class Listening:
+    """A subscription. It survives reconnects."""
+
+    subject: str
+    _subscription: Subscription
+
+    async def stop(self) -> None:
+        """Hear nothing more."""
+        try:
+            await self._subscription.unsubscribe()
+        except nats.errors.Error:
+            logger.debug("the subscription to %s had ended before", self.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """An answer of the server: its version, and how long it took."""
+
+    version: str
+    seconds: float
+
+
+class Connection:
+    """A connection to NATS under one name, which reconnects for ever.
+
+    `sender` is the name that nats-server proves to the services; `subjects` builds the hive's subjects. What is in
+    `on_disconnect` and `on_reconnect` is called whenever that happens.
+    """
+
+    def __init__(self, url: str, hive: str, sender: str) -> None:
+        self.url = url
+        self.subjects = Subjects(hive)
+        self.sender = token(sender, "name")
+        self._source = f"/{hive}/{sender}"
+        self.on_disconnect: list[Callable[[], None]] = []
+        self.on_reconnect: list[Callable[[], None]] = []
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the connection is gone for good, with the reason."""
+        self._nats = Nats()
+        self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
+        self._requests: dict[str, _Request] = {}
+        self._outbox: deque[_Request] = deque()
+        self._wake = asyncio.Event()
+        self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._denied: set[str] = set()
+        self._last_error = ""
+        self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    # --- life -----------------------------------------------------------------------------------------
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        credentials: Credentials | None = None,
+        *,
+        hive: str = "hive",
+        name: str | None = None,
+        patience_s: float | None = 5.0,
+    ) -> "Connection":
+        """Connect.
+
+        Args:
+            url: one or more server URLs, separated by commas.
+            credentials: who to speak as. None: the server asks for none, and `name` is the sender.
+            hive: the hive's name.
+            name: the sender where there are no credentials.
+            patience_s: how long to try to reach a server; None is for ever.
+
+        Raises:
+            NotReachable: no server answered in time.
+            RefusedError: the server does not take the credentials.
+        """
+        sender = credentials.name if credentials else (name or "anonymous")
+        connection = cls(url, hive, sender)
+        try:
+            await connection._connect(credentials, patience_s)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _connect(self, credentials: Credentials | None, patience_s: float | None) -> None:
+        attempt = asyncio.ensure_future(
+            self._nats.connect(
+                servers=[part.strip() for part in self.url.split(",")],
+                name=f"hivewire {self.sender}",
+                user_credentials=_nats_credentials(credentials),
+                inbox_prefix=reply_prefix(self.sender),
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                reconnect_to_server_handler=_next_server,
+                connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]
+                ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=PINGS_OUTSTANDING_MAX,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                reconnected_cb=self._on_reconnected,
+                closed_cb=self._on_closed,
+            )
+        )
+        try:
+            either: set[asyncio.Future[Any]] = {attempt, self._refused}
+            await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if not attempt.done():
+                raise self._unreachable()
+            attempt.result()
+        except (OSError, ValueError, nats.errors.Error) as error:
+            raise BadUsage(f"cannot connect to {self.url}: {error}") from error
+        finally:
+            attempt.cancel()
+        await self._nats.subscribe(f"{self._replies}.*", cb=self._on_reply)
+        self._writer = asyncio.create_task(self._write(), name="hivewire writer")
+
+    def _unreachable(self) -> HivewireError:
+        if self._refused.done():
+            return RefusedError(
+                f"NATS at {self.url} refuses the credentials of {self.sender!r}: {self._refused.result()}", status=403
+            )
+        reason = f" ({self._last_error})" if self._last_error else ""
+        return NotReachable(f"cannot reach NATS at {self.url}{reason}: is the hive running? `hivewire up` starts one")
+
+    async def close(self) -> None:
+        """Send what waits to be sent, and disconnect. Requests without an answer fail."""
+        if self._sweep_timer:
+            self._sweep_timer.cancel()
+        if self._writer:
+            self._writer.cancel()
+        if self._nats.is_connected:
+            for request in self._outbox:
+                await self._publish(request)
+        self._end("the connection was closed")
+        await self._nats.close()
+
+    def _end(self, reason: str) -> None:
+        if not self.closed.done():
+            self.closed.set_result(reason)
+        for request in self._requests.values():
+            if not request.reply.done():
+                request.reply.set_exception(NotReachable(f"no answer: {reason}"))
+                request.reply.exception()  # it may have no reader
+        self._requests.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a server is connected now."""
+        return self._nats.is_connected
+
+    @property
+    def message_bytes_max(self) -> int:
+        """The largest command, headers and body."""
+        return min(limits.MESSAGE_BYTES_MAX, self._nats.max_payload - limits.MESSAGE_HEADROOM_BYTES)
+
+    # --- requests -------------------------------------------------------------------------------------
+    def post(self, service: str, verb: str, data: object, *, id: str | None = None) -> asyncio.Future[Envelope]:  # noqa: A002 - the name of the field
+        """Send a command, and again until it is answered. Nothing waits: the future holds the answer.
+
+        Commands posted one after the other are sent in this order. `outcome` reads the answer.
+
+        Raises:
+            RefusedError: the command is too large (413).
+            BadUsage: `data` is no JSON.
+        """
+        return self._send(self._command(service, verb), data, id or new_id()).reply
+
+    async def command(
+        self,
+        service: str,
+        verb: str,
+        data: object,
+        wanted: type[T],
+        *,
+        id: str | None = None,  # noqa: A002 - the name of the field
+        timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
+    ) -> T:
+        """Send a command and wait for its outcome.
+
+        Args:
+            service: who is asked.
+            verb: what is asked for.
+            data: the verb's struct.
+            wanted: the type of the outcome.
+            id: the command's id; the same id again can do nothing twice.
+            timeout_s: None waits for ever.
+
+        Raises:
+            RefusedError: the service said no, or the command is too large.
+            NotReachable: no answer came in time. Whether the command was taken is then unknown.
+            BadUsage: `data` is no JSON.
+        """
+        return outcome(await self._ask(self._command(service, verb), data, id or new_id(), timeout_s), wanted)
+
+    async def read(
+        self,
+        service: str,
+        query: str,
+        params: object,
+        wanted: type[T],
+        *,
+        timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
+    ) -> T:
+        """Ask a service to read something. Raises what `command` raises."""
+        subject = self.subjects.read(service, query, self.sender)
+        target = _Target(service, subject, command_type(service, query), stored=False)
+        return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
+
+    async def admin(
+        self,
+        service: str,
+        verb: str,
+        params: object,
+        wanted: type[T],
+        *,
+        timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
+    ) -> T:
+        """Ask for what only operators may have and no stream may keep. Raises what `command` raises."""
+        subject = self.subjects.admin(service, verb, self.sender)
+        target = _Target(service, subject, command_type(service, verb), stored=False)
+        return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
+
+    def _command(self, service: str, verb: str) -> _Target:
+        subject = self.subjects.command(service, verb, self.sender)
+        return _Target(service, subject, command_type(service, verb), stored=True)
+
+    async def _ask(self, target: _Target, data: object, key: str, timeout_s: float | None) -> Envelope:
+        request = None
+        try:
+            async with asyncio.timeout(timeout_s), self._window:
+                request = self._send(target, data, key)
+                return await request.reply
+        except TimeoutError:
+            raise self._silence(target.service, timeout_s, request.obstacle if request else "") from None
+        finally:
+            self._requests.pop(key, None)
+
+    def _silence(self, service: str, timeout_s: float | None, obstacle: str) -> NotReachable:
+        if not self.is_connected:
+            return NotReachable(f"the connection to NATS at {self.url} is lost: is the hive still running?")
+        reason = obstacle or "is it running?"
+        return NotReachable(f"no answer from the {service} in {timeout_s:g} s: {reason} `hivewire doctor` tells more")
+
+    def _send(self, target: _Target, data: object, key: str) -> _Request:
+        if self.closed.done():
+            raise NotReachable(f"no answer: {self.closed.result()}")
+        reply_subject = f"{self._replies}.{key}"
+        body = self._encode(target.kind, data, key)
+        size = len(body) + len(reply_subject) + HEADER_BYTES
+        if size > self.message_bytes_max:
+            raise RefusedError(
+                f"{target.kind} is too large: {size} bytes, {self.message_bytes_max} are allowed", status=413
+            )
+        loop = asyncio.get_running_loop()
+        pause_s = limits.REPEAT_FIRST_S
+        request = _Request(target, body, loop.create_future(), reply_subject, loop.time() + pause_s, pause_s)
+        self._requests[key] = request
+        self._enqueue(request)
+        if self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(SWEEP_S, self._sweep)
+        return request
+
+    def _encode(self, kind: str, data: object, key: str) -> bytes:
+        try:
+            envelope = Envelope(id=key, type=kind, source=self._source, time=datetime.now(UTC), data=codec.raw(data))
+            return codec.encode(envelope)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error
+
+    def _enqueue(self, request: _Request) -> None:
+        self._outbox.append(request)
+        self._wake.set()
+
+    def _sweep(self) -> None:
+        """Repeat what is due. Runs only while an answer is awaited."""
+        loop = asyncio.get_running_loop()
+        now, room = loop.time(), REPEATS_PER_SWEEP_MAX
+        for request in self._requests.values():
+            if request.due > now or not room:
+                continue
+            room -= 1
+            request.pause_s = min(request.pause_s * 2, limits.REPEAT_MAX_S)
+            request.due = now + request.pause_s
+            self._enqueue(request)
+        self._sweep_timer = loop.call_later(SWEEP_S, self._sweep) if self._requests else None
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outbox:
+                request = self._outbox.popleft()
+                # What cannot be sent now is sent when the connection is back.
+                if self._nats.is_connected and not request.reply.done():
+                    await self._publish(request)
+
+    async def _publish(self, request: _Request) -> None:
+        try:
+            if request.target.stored:
+                headers = {REPLY_HEADER: request.reply_subject}
+                await self._nats.publish(request.target.subject, request.body, headers=headers)
+            else:
+                await self._nats.publish(request.target.subject, request.body, reply=request.reply_subject)
+        except (OSError, nats.errors.Error) as error:
+            logger.debug("not sent, will be repeated: %s", error)
+
+    async def _on_reply(self, message: Msg) -> None:
+        key = message.subject.rpartition(".")[2]
+        request = self._requests.get(key)
+        if request is None or request.reply.done():
+            return
+        if message.headers and "Status" in message.headers:
+            return  # nobody listens at the moment, so the request is repeated
+        envelope = codec.decode_envelope(message.data)
+        if isinstance(envelope, codec.Malformed):
+            logger.warning("an answer could not be read: %s", envelope.reason)
+            return
+        request.obstacle = _passing_obstacle(envelope)
+        if not request.obstacle:
+            del self._requests[key]
+            request.reply.set_result(envelope)
+
+    # --- what is heard and said without an answer -----------------------------------------------------
+    async def listen(self, subject: str, listener: Listener) -> Listening:
+        """Call `listener` with the subject and the body of every message, in order.
+
+        When this returns, the server has taken the subscription.
+
+        Raises:
+            RefusedError: our credentials may not listen there (403).
+            NotReachable: the server did not answer.
+        """
+
+        async def deliver(message: Msg) -> None:
+            listener(message.subject, message.data)
+
+        self._denied.discard(subject.lower())
+        try:
+            listening = Listening(subject, await self._nats.subscribe(subject, cb=deliver))
+            await self._nats.flush()
+            # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
+            await self._nats.flush()
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
+        if subject.lower() in self._denied:
+            await listening.stop()
+            raise RefusedError(f"{self.sender!r} may not listen to {subject}", status=403)
+        return listening
+
+    async def say(self, subject: str, body: bytes) -> None:
+        """Publish what needs no answer; while disconnected it is dropped."""
+        if not self._nats.is_connected:
+            return
+        try:
+            await self._nats.publish(subject, body)
+        except (OSError, nats.errors.Error) as error:
+            logger.debug("not sent: %s", error)
+
+    async def round_trip(self) -> RoundTrip:
+        """Ask the server for a sign of life.
+
+        Raises:
+            NotReachable: it gave none.
+        """
+        try:
+            seconds = await self._nats.rtt()
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
+        return RoundTrip(_version(self._nats), seconds)
+
+    # --- what NATS tells ------------------------------------------------------------------------------
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error).removeprefix("nats: ") or type(error).__name__
+        lowered = text.lower()
+        if "permissions violation" in lowered:
+            self._on_violation(lowered)
+        elif ("authorization violation" in lowered or "authentication" in lowered) and not self._refused.done():
+            self._refused.set_result(text.strip("'\r\n"))
+        if text != self._last_error:
+            logger.debug("NATS: %s", text)
+        self._last_error = text
+
+    def _on_violation(self, text: str) -> None:
+        """The server names the subject in quotes, and nats-py hands it over in lower case."""
+        _, _, rest = text.partition('"')
+        subject = rest.partition('"')[0]
+        if "subscription" in text:
+            self._denied.add(subject)
+            return
+        for key, request in list(self._requests.items()):
+            if request.target.subject.lower() == subject and not request.reply.done():
+                del self._requests[key]
+                error = f"{self.sender!r} may not ask for {request.target.kind}: take credentials of another role"
+                refusal = codec.raw(ErrorBody(error, status=403))
+                request.reply.set_result(Envelope(id=key, type=REPLY_REFUSED, source=self._source, data=refusal))
+
+    async def _on_disconnected(self) -> None:
+        if not self.closed.done():
+            logger.warning("the connection to NATS at %s is lost, trying again", self.url)
+        for call in self.on_disconnect:
+            call()
+
+    async def _on_reconnected(self) -> None:
+        logger.info("connected to NATS at %s again", self.url)
+        now = asyncio.get_running_loop().time()
+        for request in self._requests.values():
+            request.due = now + request.pause_s
+            self._enqueue(request)
+        for call in self.on_reconnect:
+            call()
+
+    async def _on_closed(self) -> None:
+        self._end(f"NATS at {self.url} closed the connection ({self._last_error or 'no reason given'})")
+
+
+def outcome(envelope: Envelope, wanted: type[T]) -> T:
+    """The body of an answer.
+
+    Raises:
+        RefusedError: the service said no.
+        HivewireError: the answer is not what was expected.
+    """
+    if envelope.type == REPLY_OK:
+        decoded = codec.decode_as(envelope.data, wanted, "the answer")
+        if isinstance(decoded, codec.Malformed):
+            raise HivewireError(f"{decoded.reason}: are client and services of the same version?")
+        return decoded
+    refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
+    if isinstance(refusal, codec.Malformed):
+        raise HivewireError(f"{refusal.reason}: are client and services of the same version?")
+    raise RefusedError(refusal.error, refusal.status, refusal.detail)
+
+
+def _passing_obstacle(envelope: Envelope) -> str:
+    """Why the service cannot answer now although it will: the request is repeated."""
+    if envelope.type != REPLY_REFUSED:
+        return ""
+    refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
+    if isinstance(refusal, ErrorBody) and refusal.status == UNAVAILABLE:
+        return f"{refusal.error}."
+    return ""
+
+
+def _version(client: Nats) -> str:
+    version = client.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
+
+
+def _nats_credentials(credentials: Credentials | None) -> Any:
+    if credentials is None:
+        return None
+    return str(credentials.file) if credentials.file else RawCredentials(credentials.text)
+
+
+def _next_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server | None, float]:
+    """The server that failed least, and how long to wait for it: a fleet must not return all at once."""
+    server = min(servers, key=lambda candidate: candidate.reconnects)
+    pause_s = min(RECONNECT_FIRST_S * 2**server.reconnects, RECONNECT_MAX_S)
+    return server, random.uniform(0.0, pause_s)  # noqa: S311 - spread, not secrecy

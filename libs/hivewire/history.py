@@ -1,0 +1,149 @@
+"""Following what happens: the stored history, joined with live events without a gap or a repeat.
+
+Live events are only as good as the connection. History fills what was missed, and each writer's numbers tell what was
+seen before.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import msgspec
+
+from hivewire import codec, paging, reads
+from hivewire.connection import Connection, Listening
+from hivewire.envelope import Envelope
+from hivewire.errors import RefusedError
+from hivewire.subjects import BROKER, as_token
+from hivewire.views import TERMINAL, EventView
+
+REREAD_S = 10.0
+"""After this silence history is read again, should a live event have been lost."""
+POLL_S = 1.0
+"""The same where the credentials may not listen to events."""
+PAGE = 200
+OVERLAP = timedelta(seconds=5)
+"""Of two writers one may commit later what happened earlier: so far back history is read again."""
+
+REOPENED = "task.reopened"
+ENDED = frozenset(f"task.{status}" for status in TERMINAL)
+
+
+def stored(connection: Connection, query: reads.ListEvents, at_most: int | None = None) -> AsyncIterator[EventView]:
+    """The history that a query asks for, page after page."""
+    return paging.items(connection, BROKER, "events", query, EventView, at_most)
+
+
+async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventView]:
+    """The events of one task from its beginning, until it has ended. A task that was opened again goes on."""
+    query = reads.ListEvents(type="task", entity_id=task_id, limit=PAGE)
+    ended = False
+    async with _live(connection, query) as live:
+        async for event in live.events(query):
+            if event is not None:
+                ended = event.type in ENDED or (ended and event.type != REOPENED)
+                yield event
+            elif ended:
+                return
+            if ended and live.caught_up:
+                return
+
+
+async def follow(connection: Connection, query: reads.ListEvents) -> AsyncIterator[EventView]:
+    """The events that a query asks for, from its `since` on and for as long as they are asked for."""
+    async with _live(connection, query) as live:
+        async for event in live.events(query):
+            if event is not None:
+                yield event
+
+
+def event_view(body: bytes) -> EventView | None:
+    """A live event as history shows it; None: the message is no event."""
+    envelope = codec.decode_envelope(body)
+    if not isinstance(envelope, Envelope) or envelope.seq is None or envelope.time is None:
+        return None
+    return EventView(
+        id=envelope.id,
+        seq=envelope.seq,
+        writer=envelope.source.rpartition("/")[2],
+        type=envelope.type,
+        entity_id=envelope.subject or "",
+        time=envelope.time,
+        causationid=envelope.causationid,
+        correlationid=envelope.correlationid,
+        data=envelope.data,
+    )
+
+
+@dataclass(slots=True)
+class _Live:
+    """Live events as they come in, and what history has of those that did not."""
+
+    connection: Connection
+    listening: Listening | None = None
+    caught_up: bool = False
+    """Whether the stored history was read to its end, so that the last event seen is the last there was."""
+    _heard: asyncio.Queue[EventView | None] = field(default_factory=asyncio.Queue)
+    _seen: dict[str, int] = field(default_factory=dict)
+    _stale: bool = False
+
+    def hear(self, _: str, body: bytes) -> None:
+        """Take a live event. After a lost connection it may have predecessors that we missed: history has both."""
+        event = None if self._stale else event_view(body)
+        if event is not None:
+            self._heard.put_nowait(event)
+
+    def disconnected(self) -> None:
+        self._stale = True
+        self._heard.put_nowait(None)
+
+    async def events(self, query: reads.ListEvents) -> AsyncIterator[EventView | None]:
+        """Stored events, then live ones. None: history was read to its end."""
+        query = msgspec.structs.replace(query)
+        while True:
+            self._stale = self.caught_up = False
+            # The subscription was there before: nothing falls between the two.
+            async for event in stored(self.connection, query):
+                if self._is_new(event):
+                    query.since = event.time - OVERLAP
+                    yield event
+            self.caught_up = True
+            yield None
+            while (event := await self._next()) is not None:
+                if self._is_new(event):
+                    query.since = event.time - OVERLAP
+                    yield event
+
+    def _is_new(self, event: EventView) -> bool:
+        if event.seq <= self._seen.get(event.writer, 0):
+            return False
+        self._seen[event.writer] = event.seq
+        return True
+
+    async def _next(self) -> EventView | None:
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self._heard.get(), REREAD_S if self.listening else POLL_S)
+        return None
+
+
+@contextlib.asynccontextmanager
+async def _live(connection: Connection, query: reads.ListEvents) -> AsyncIterator[_Live]:
+    live = _Live(connection)
+    with contextlib.suppress(RefusedError):  # then history alone is read, now and then
+        live.listening = await connection.listen(_subject(connection, query), live.hear)
+    connection.on_disconnect.append(live.disconnected)
+    try:
+        yield live
+    finally:
+        connection.on_disconnect.remove(live.disconnected)
+        if live.listening:
+            await live.listening.stop()
+
+
+def _subject(connection: Connection, query: reads.ListEvents) -> str:
+    event_type = query.type or "*.*"
+    if "." not in event_type:
+        event_type = f"{event_type}.*"
+    return connection.subjects.events(event_type, as_token(query.entity_id) if query.entity_id else "*")

@@ -1,0 +1,8 @@
+import pytest
+
+from unit.broker.driver import Driver
+
+
+@pytest.fixture
+def hive() -> Driver:
+    return Driver()
