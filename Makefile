@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 demo: install ## a fleet of agents analyses a source tree (DEMO_DIR=...) and checks its own report
-	@$(BIN)/python -m hivewire.demo $(DEMO_DIR)
+	@$(BIN)/python -m examples.codebase
 
 up: install ## run everything on this machine until Ctrl-C
 	@$(BIN)/hivewire up

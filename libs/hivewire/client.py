@@ -16,6 +16,7 @@ from hivewire.connection import Connection
 from hivewire.context import Context, find_context
 from hivewire.errors import HivewireError, TaskCancelled, TaskFailed
 from hivewire.membership import join
+from hivewire.nats_context import nats_context
 from hivewire.paging import PageOf
 from hivewire.results import Results
 from hivewire.subjects import AGENT_GATEWAY, BROKER, token
@@ -103,7 +104,7 @@ class Client:
         creds: str | None = None,
         hive: str | None = None,
         name: str | None = None,
-        context: Context | None = None,
+        context: Context | str | None = None,
     ) -> AsyncIterator[Self]:
         """Connect to a hive, by what is said here, else by NATS_URL, NATS_CREDS and HIVEWIRE_DATA, else to the one
         that the same user's `hivewire up` runs.
@@ -113,12 +114,14 @@ class Client:
             creds: path of a credentials file.
             hive: the hive's name.
             name: who to be; where the local operator's credentials are at hand, a publisher's are made for the name.
-            context: all of that, found before.
+            context: all of that, found before; or the name of a context of the `nats` command.
 
         Raises:
             NotReachable: there is no hive, or it does not answer.
             BadUsage: the credentials cannot be used.
         """
+        if isinstance(context, str):
+            context = nats_context(context, hive)
         found = context or find_context(nats_url=nats_url, nats_creds=creds, hive=hive)
         async with await join(found, name) as connection:
             client = cls(connection)

@@ -54,8 +54,9 @@ async def issue(
     """Have credentials made. Only an operator's connection may.
 
     Raises:
+        BadUsage: the name cannot stand in a subject.
         RefusedError: the name or role cannot be had, or we are no operator.
         NotReachable: the agent gateway did not answer.
     """
-    wanted = admin.IssueCredentials(name=name, role=role, expires_in_s=expires_in_s)
+    wanted = admin.IssueCredentials(name=token(name, "name"), role=role, expires_in_s=expires_in_s)
     return await connection.admin(AGENT_GATEWAY, "credentials", wanted, Issued)

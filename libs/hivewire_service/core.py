@@ -102,7 +102,10 @@ class Rows(Protocol):
         """Bring what `decide` needs for these commands and memory does not hold, such as ended tasks."""
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
-        """The statements that make the tables equal to the state after `events`."""
+        """The statements that make the tables equal to the state after `events`.
+
+        They become one statement, each part of which sees the tables as they were before: no row may be changed by
+        two of them, nor twice by one."""
 
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]

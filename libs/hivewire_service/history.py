@@ -1,6 +1,7 @@
 """Reads over the history and the rejects: every service answers them alike, for all of them."""
 
 import base64
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -95,10 +96,11 @@ async def reject(connection: asyncpg.Connection, wanted: reads.OneReject, _sende
 def _reject(row: asyncpg.Record) -> RejectView:
     fields = dict(row)
     body: bytes = fields.pop("body")
-    try:
-        return RejectView(body=body.decode(), encoding="utf-8", **fields)
-    except UnicodeDecodeError:
-        return RejectView(body=base64.b64encode(body).decode(), encoding="base64", **fields)
+    # No text that hivewire sends has a NUL in it, so it is not shown as one.
+    if b"\0" not in body:
+        with contextlib.suppress(UnicodeDecodeError):
+            return RejectView(body=body.decode(), encoding="utf-8", **fields)
+    return RejectView(body=base64.b64encode(body).decode(), encoding="base64", **fields)
 
 
 READS = {

@@ -1,12 +1,15 @@
 """Postgres: the connections of a service and its unit of work.
 
-Every commit of an owner begins by locking its lease row at its own epoch. A plain read would not do: an owner that was
-paused between the read and the commit could still write after another took over.
+A commit is one statement, and so one round trip: every write is a part of it, and its last act is to lock the lease row
+at the owner's own epoch. Where that fails, nothing was written.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import asyncpg
 
@@ -19,6 +22,8 @@ SQL = load_queries("hivewire_service.queries", "chassis.sql")
 IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
 COMMAND_TIMEOUT_S = 30.0
+LEASE_OVER = "HW001"
+"""SQLSTATE of `hold_lease`."""
 CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 # Connection, transaction rollback, resources, lock, operator, system: the database's troubles, not the batch's.
@@ -97,6 +102,28 @@ class Unit:
     rejects: list[Reject] = field(default_factory=list)
 
 
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def as_one(writes: Iterable[Write], last: Write) -> Write:
+    """Many statements as one: each write a common table expression, and `last` what is selected.
+
+    All of them see the tables as they were before, so no two may change the same row.
+    """
+    parts: list[str] = []
+    arguments: list[Any] = []
+    for write in writes:
+        parts.append(f"write_{len(parts)} AS (\n{_renumbered(write.sql, len(arguments))}\n)")
+        arguments += write.arguments
+    sql = _renumbered(last.sql, len(arguments))
+    return Write(f"WITH {', '.join(parts)}\n{sql}" if parts else sql, (*arguments, *last.arguments))
+
+
+@cache
+def _renumbered(sql: str, offset: int) -> str:
+    return _PARAMETER.sub(lambda parameter: f"${int(parameter[1]) + offset}", sql)
+
+
 def storable(text: str) -> str:
     """`text` as Postgres can keep it; only used where bytes of unknown origin become a text for people."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
@@ -143,6 +170,7 @@ class Store:
             self._dsn,
             timeout=5,
             command_timeout=COMMAND_TIMEOUT_S,
+            max_cacheable_statement_size=0,
             server_settings=self._session() | settings,
         )
 
@@ -195,16 +223,20 @@ class Store:
         Raises:
             Fenced: the lease has another epoch.
         """
+        writes = [*unit.writes, *self._history(unit), self._position(unit.position)]
+        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
-        async with connection.transaction():
-            if not await connection.fetchval(SQL.fence, self.service, epoch):
-                raise Fenced(f"{self.service}: epoch {epoch} is over")
-            for write in unit.writes:
-                await connection.execute(write.sql, *write.arguments)
-            await self._write_history(connection, unit)
-            position = unit.position
-            await connection.execute(
-                SQL.write_position,
+        try:
+            await connection.execute(statement.sql, *statement.arguments)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == LEASE_OVER:
+                raise Fenced(str(error)) from error
+            raise
+
+    def _position(self, position: Position) -> Write:
+        return Write(
+            SQL.write_position,
+            (
                 self.service,
                 position.stream_created,
                 position.command_seq,
@@ -212,9 +244,10 @@ class Store:
                 position.event_seq,
                 position.published_seq,
                 position.event_stream_created,
-            )
+            ),
+        )
 
-    async def _write_history(self, connection: asyncpg.Connection, unit: Unit) -> None:
+    def _history(self, unit: Unit) -> Iterator[Write]:
         if unit.events:
             columns = zip(
                 *(
@@ -223,18 +256,18 @@ class Store:
                 ),
                 strict=True,
             )
-            await connection.execute(SQL.insert_events, self.service, unit.at, *columns)
+            yield Write(SQL.insert_events, (self.service, unit.at, *columns))
         if unit.outcomes:
             columns = zip(
                 *((o.command_id, o.sender, o.reply_type, o.reply.decode()) for o in unit.outcomes), strict=True
             )
-            await connection.execute(SQL.insert_outcomes, self.service, unit.at, *columns)
+            yield Write(SQL.insert_outcomes, (self.service, unit.at, *columns))
         if unit.rejects:
             columns = zip(
                 *((storable(r.subject), storable(r.sender), storable(r.reason), r.body) for r in unit.rejects),
                 strict=True,
             )
-            await connection.execute(SQL.insert_rejects, self.service, unit.at, *columns)
+            yield Write(SQL.insert_rejects, (self.service, unit.at, *columns))
 
     async def events_after(self, seq: int, last_seq: int, limit: int) -> list[StoredEvent]:
         """The service's own events past `seq`, up to `last_seq`, in order."""

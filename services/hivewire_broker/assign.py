@@ -37,7 +37,7 @@ class Assigner:
         self._report_unmatched(draft)
         heads: list[tuple[int, Requirements]] = []
         for requirements in lines:
-            head = self._ready_head(requirements, now)
+            head = self._ready_head(draft, requirements, now)
             if head is not None:
                 heads.append((head.rank, requirements))
         heapq.heapify(heads)
@@ -52,7 +52,7 @@ class Assigner:
                 continue
             self._give(draft, task, choice, now)
             room -= 1
-            head = self._ready_head(requirements, now)
+            head = self._ready_head(draft, requirements, now)
             if head is None:
                 heapq.heappop(heads)
             else:
@@ -77,22 +77,24 @@ class Assigner:
                 self._queue.newcomers += self._queue.waiting(requirements)
 
     def _report_unmatched(self, draft: Draft) -> None:
-        reported = set()
-        for task in self._queue.newcomers:
-            needs_report = task.in_line and task.dispatchable and not task.unmatched
-            if needs_report and not self._matcher.has_candidates(task.requirements) and task.task_id not in reported:
-                reported.add(task.task_id)
-                draft.events.append(TaskUnmatched(task_id=task.task_id, reason=unmatched_reason(task.requirements)))
+        """Tell of tasks that are new in line and that no known agent could take. The order is that of their arrival."""
+        newcomers = {task.task_id: task for task in self._queue.newcomers if task.in_line and task.dispatchable}
         self._queue.newcomers.clear()
+        for task_id, task in newcomers.items():
+            told = task.unmatched or task_id in draft.fates
+            if not told and not self._matcher.has_candidates(task.requirements):
+                draft.events.append(TaskUnmatched(task_id=task_id, reason=unmatched_reason(task.requirements)))
 
-    def _ready_head(self, requirements: Requirements, now: datetime) -> Task | None:
+    def _ready_head(self, draft: Draft, requirements: Requirements, now: datetime) -> Task | None:
         """The first task of a line that is ready; those before it that are not leave the line."""
         while (task := self._queue.head(requirements)) is not None:
             wakes_at = task.wakes_at
-            if task.dispatchable and (wakes_at is None or wakes_at <= now):
+            undecided = task.task_id not in draft.fates
+            if undecided and task.dispatchable and (wakes_at is None or wakes_at <= now):
                 return task
             self._queue.pop(requirements)
-            self._state.settle(task)
+            if undecided:
+                self._state.settle(task)
         return None
 
     def _give(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:

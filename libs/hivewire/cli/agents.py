@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hivewire.cli.output import Column, ago, collected, print_facts, print_json, print_table, say
-from hivewire.cli.reach import AsJson, export, find, located, reaches
+from hivewire.cli.reach import AGENTS, AsJson, export, find, located, reaches
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 AgentId = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.", show_default=False)]
 
 COLUMNS = (
-    Column("agent"),
-    Column("state"),
-    Column("slots", right=True),
-    Column("since"),
-    Column("owner", spare=1),
-    Column("can", fill=True),
+    Column("AGENT"),
+    Column("STATE"),
+    Column("SLOTS", right=True),
+    Column("SINCE"),
+    Column("OWNER", spare=1),
+    Column("CAN", fill=True),
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("agents")(reaches(agents))
+    app.command("agents", rich_help_panel=AGENTS)(reaches(agents))
     group = typer.Typer(help="Run an agent, show or steer one.")
     group.command("run")(located(run))
     group.command("exec", context_settings={"allow_interspersed_args": False})(located(execute))
     for command in (show, drain, undrain, remove):
         group.command(command.__name__)(reaches(command))
-    app.add_typer(group, name="agent")
+    app.add_typer(group, name="agent", rich_help_panel=AGENTS)
 
 
 # --- running ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import typer
 from hivewire import exit_codes
 from hivewire.cli import agents, dead, doctor, events, services, submit, tasks, tokens
 from hivewire.cli.output import complain, say
+from hivewire.cli.reach import HIVE
 from hivewire.errors import HivewireError
 
 INTERRUPTED = 130
@@ -26,7 +27,7 @@ for group in (services, submit, tasks, dead, events, agents, tokens, doctor):
     group.register(app)
 
 
-@app.command("version")
+@app.command("version", rich_help_panel=HIVE)
 def version() -> None:
     """Print the installed version."""
     say(installed_version("hivewire"))

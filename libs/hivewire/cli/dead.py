@@ -6,21 +6,22 @@ import typer
 
 from hivewire import exit_codes
 from hivewire.cli.output import Column, ago, collected, print_json, print_table, say
-from hivewire.cli.reach import AsJson, reaches
+from hivewire.cli.reach import TASKS, AsJson, reaches
+from hivewire.cli.render import print_task
 from hivewire.cli.show_group import ShowGroup
-from hivewire.cli.tasks import Limit, Reason, print_task
+from hivewire.cli.tasks import Limit, Reason
 from hivewire.errors import BadUsage, RefusedError
 
 if TYPE_CHECKING:
     from hivewire.client import Client
 
 COLUMNS = (
-    Column("task"),
-    Column("status"),
-    Column("attempts", spare=2, right=True),
-    Column("ended", spare=1),
-    Column("title", spare=3),
-    Column("error", fill=True),
+    Column("TASK"),
+    Column("STATUS"),
+    Column("ATTEMPTS", spare=2, right=True),
+    Column("ENDED", spare=1),
+    Column("TITLE", spare=3),
+    Column("ERROR", fill=True),
 )
 
 
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(cls=ShowGroup, help="Tasks that ended failed or dead_lettered: list them, or show one.")
     group.command("show", hidden=True)(reaches(show))
     group.command("replay")(reaches(replay))
-    app.add_typer(group, name="dead")
+    app.add_typer(group, name="dead", rich_help_panel=TASKS)
 
 
 async def show(

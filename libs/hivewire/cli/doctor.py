@@ -17,7 +17,7 @@ import typer
 
 from hivewire import exit_codes
 from hivewire.cli.output import print_facts, print_json, say
-from hivewire.cli.reach import AsJson, find, located
+from hivewire.cli.reach import HIVE, AsJson, find, located
 from hivewire.errors import HivewireError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("doctor")(located(doctor))
+    app.command("doctor", rich_help_panel=HIVE)(located(doctor))
 
 
 def doctor(where: dict[str, Any], *, as_json: AsJson = False) -> int:

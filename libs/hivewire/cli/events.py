@@ -7,8 +7,9 @@ import typer
 
 from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, collected, print_facts, print_json, print_json_line, print_table, say
-from hivewire.cli.reach import AsJson, reaches
-from hivewire.cli.tasks import Limit, event_line
+from hivewire.cli.reach import HISTORY, AsJson, reaches
+from hivewire.cli.render import event_line
+from hivewire.cli.tasks import Limit
 
 if TYPE_CHECKING:
     from hivewire.client import Client
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("events")(reaches(events))
-    app.command("rejects")(reaches(rejects))
+    app.command("events", rich_help_panel=HISTORY)(reaches(events))
+    app.command("rejects", rich_help_panel=HISTORY)(reaches(rejects))
 
 
 async def events(
@@ -88,11 +89,11 @@ async def rejects(
         print_json(listed)
         return
     columns = (
-        Column("reject", right=True),
-        Column("rejected"),
-        Column("sender", spare=1),
-        Column("subject", spare=2),
-        Column("reason", fill=True),
+        Column("REJECT", right=True),
+        Column("REJECTED"),
+        Column("SENDER", spare=1),
+        Column("SUBJECT", spare=2),
+        Column("REASON", fill=True),
     )
     rows = ((item.reject_id, ago(item.rejected_at), item.sender, item.subject, item.reason) for item in listed)
     print_table(columns, rows, "No message was rejected.")

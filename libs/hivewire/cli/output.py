@@ -90,7 +90,7 @@ def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width_max: 
                 break
             shown.remove(index)
         _cut(columns, widths, shown, width_max)
-    titles = [column.title.upper() for column in columns]
+    titles = [column.title for column in columns]
     return [
         _line(columns, titles, widths, shown, styled=False),
         *(_line(columns, row, widths, shown, styled=True) for row in rows),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 PANEL = "Which hive"
+HIVE, TASKS, AGENTS, HISTORY = "The hive", "Tasks", "Agents", "History"
+"""Under which headings the commands are listed."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hivewire.cli.reach import HIVE
 from hivewire.errors import BadUsage
 
 
@@ -20,8 +21,8 @@ class ServiceName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("up")(up)
-    app.command("serve")(serve)
+    app.command("up", rich_help_panel=HIVE)(up)
+    app.command("serve", rich_help_panel=HIVE)(serve)
 
 
 def up(

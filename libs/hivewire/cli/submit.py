@@ -8,7 +8,7 @@ from hivewire import exit_codes
 from hivewire.cli import parse
 from hivewire.cli.batch_file import submit_file
 from hivewire.cli.output import as_text, complain, print_json, say
-from hivewire.cli.reach import AsJson, reaches
+from hivewire.cli.reach import TASKS, AsJson, reaches
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("submit")(reaches(submit))
+    app.command("submit", rich_help_panel=TASKS)(reaches(submit))
 
 
 async def submit(

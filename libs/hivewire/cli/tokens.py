@@ -7,7 +7,7 @@ import typer
 
 from hivewire.cli import parse
 from hivewire.cli.output import print_json, say
-from hivewire.cli.reach import AsJson, reaches
+from hivewire.cli.reach import HIVE, AsJson, reaches
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Credentials for agents, publishers and operators.")
     group.command("create")(reaches(create))
-    app.add_typer(group, name="token")
+    app.add_typer(group, name="token", rich_help_panel=HIVE)
 
 
 async def create(

@@ -19,8 +19,8 @@ WHERE service = $1 AND epoch = $2
 -- name: release_lease
 UPDATE lease SET expires_at = clock_timestamp() WHERE service = $1 AND epoch = $2
 
--- name: fence
-SELECT 1 FROM lease WHERE service = $1 AND epoch = $2 FOR SHARE
+-- name: hold_lease
+SELECT hold_lease($1, $2)
 
 -- name: add_position
 INSERT INTO position (service) VALUES ($1) ON CONFLICT DO NOTHING

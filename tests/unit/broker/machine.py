@@ -91,7 +91,9 @@ class BrokerMachine(RuleBasedStateMachine):
         self.hive.retry(task)
 
     def _send(self, verb: Any, task: str, *values: Any, twice: bool, **named: Any) -> None:
-        """A report of the last attempt, perhaps repeated: the repeat changes nothing."""
+        """A report of the last attempt, perhaps repeated: the repeat changes nothing, if it comes in time."""
+        if twice:
+            self.hive.settle()
         last = self.hive.task(task).attempt
         fence = {"attempt": last.number, "agent": last.agent_id, "instance": last.instance} if last else {}
         first = verb(task, *values, **fence, **named)

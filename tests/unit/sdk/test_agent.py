@@ -4,6 +4,7 @@ import time
 
 import msgspec
 import pytest
+
 from hivewire import Agent, HivewireError, Permanent, RefusedError, inbox, limits
 from hivewire.commands.agent_gateway import AgentBrief
 from hivewire.context import Context

@@ -2,6 +2,7 @@ import asyncio
 
 import msgspec
 import pytest
+
 from hivewire import limits
 from hivewire.connection import Connection
 from hivewire.credentials import Credentials

@@ -3,6 +3,7 @@ import sys
 
 import msgspec
 import pytest
+
 from hivewire import BadUsage, inbox
 from hivewire.commands.agent_gateway import AgentBrief
 from hivewire.context import Context

@@ -8,6 +8,18 @@ CREATE TABLE lease (
     expires_at timestamptz NOT NULL
 );
 
+-- Locks the lease row until the end of the transaction, or fails it: whoever lost the lease writes nothing.
+-- A plain read would not do: the lease could be taken between the read and the commit.
+CREATE FUNCTION hold_lease(wanted_service text, wanted_epoch bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM lease WHERE service = wanted_service AND epoch = wanted_epoch FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '%: epoch % is over', wanted_service, wanted_epoch USING ERRCODE = 'HW001';
+    END IF;
+END
+$$;
+
 -- One row a service, written by each of its commits.
 CREATE TABLE position (
     service              text PRIMARY KEY,
