@@ -71,10 +71,12 @@ def event_stream(subjects: Subjects, replicas: int) -> StreamConfig:
 
 def differences(wanted: StreamConfig, found: StreamConfig) -> tuple[str, ...]:
     """The settings in which a stream differs from what it should be, each in words."""
+    # The server leaves out what is off.
+    settings = {setting: found.get(setting, False if value is True else None) for setting, value in wanted.items()}
     return tuple(
-        f"{setting} is {found.get(setting)!r}, should be {value!r}"
+        f"{setting} is {settings[setting]!r}, should be {value!r}"
         for setting, value in wanted.items()
-        if found.get(setting, False if isinstance(value, bool) else None) != value
+        if settings[setting] != value
     )
 
 
