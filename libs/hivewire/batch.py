@@ -20,10 +20,15 @@ class Order:
     refused: dict[int, str]
 
 
-def order(tasks: Mapping[int, Submit]) -> Order:
-    """Put tasks that depend on others of the batch, by id or by key, after these; else their order is kept."""
-    named = {name: index for index, task in tasks.items() for name in (task.id, task.idempotency_key) if name}
-    waits = {index: {named[name] for name in task.depends_on if name in named} for index, task in tasks.items()}
+def order(ids: Mapping[int, str], depends_on: Mapping[int, Sequence[str]]) -> Order:
+    """Put tasks that depend on others of the batch after these; else their order is kept.
+
+    Args:
+        ids: the id of each task, by its index.
+        depends_on: the ids that it depends on, in the batch or not.
+    """
+    indexes = {task_id: index for index, task_id in ids.items()}
+    waits = {index: {indexes[other] for other in others if other in indexes} for index, others in depends_on.items()}
     dependents: dict[int, list[int]] = {}
     for index, needed in waits.items():
         for other in needed:

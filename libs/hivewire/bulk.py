@@ -22,13 +22,12 @@ class Taken(msgspec.Struct, frozen=True):
     created: bool
 
 
+Task = Submit | Mapping[str, Any]
 Outcome = Taken | HivewireError
 Progress = Callable[[int], None]
 
 
-async def submit(
-    connection: Connection, tasks: Sequence[Submit | Mapping[str, Any]], progress: Progress | None = None
-) -> list[Outcome]:
+async def submit(connection: Connection, tasks: Sequence[Task], progress: Progress | None = None) -> list[Outcome]:
     """Submit tasks, which may depend on one another by id or by key, in any order.
 
     Args:
@@ -48,12 +47,15 @@ class _Bulk:
         self._progress = progress
         self._outcomes: dict[int, Outcome] = {}
 
-    async def submit(self, tasks: Sequence[Submit | Mapping[str, Any]]) -> list[Outcome]:
+    async def submit(self, tasks: Sequence[Task]) -> list[Outcome]:
         named = self._named(tasks)
-        order = batch.order(named)
+        order = batch.order(
+            {index: task_id for index, (task_id, _) in named.items()},
+            {index: task.depends_on for index, (_, task) in named.items()},
+        )
         for index, reason in order.refused.items():
             self._settle(index, RefusedError(reason))
-        bodies = self._encoded(named, order.indexes)
+        bodies = self._encoded({index: task for index, (_, task) in named.items()}, order.indexes)
         unreachable: NotReachable | None = None
         for chunk in batch.chunks(bodies, self._connection.message_bytes_max):
             if unreachable is None:
@@ -67,31 +69,28 @@ class _Bulk:
         self._outcomes[index] = outcome
         self._progress(1)
 
-    def _named(self, tasks: Sequence[Submit | Mapping[str, Any]]) -> dict[int, Submit]:
-        """The tasks that are well formed, each named by an id or a key: a repeat of the command means the same tasks."""
-        named = {}
+    def _named(self, tasks: Sequence[Task]) -> dict[int, tuple[str, Submit]]:
+        """The tasks that are well formed, each with its id, and their dependencies by id."""
+        names = [_names(task) for task in tasks]
+        ids = [self._id(*name) for name in names]
+        known = {key: task_id for (_, key), task_id in zip(names, ids, strict=True) if key}
+        found = {}
         for index, task in enumerate(tasks):
             try:
-                submit = task if isinstance(task, Submit) else from_mapping(task)
+                submit = _taken(task, known)
             except HivewireError as error:
                 self._settle(index, error)
                 continue
-            named[index] = submit
-        ids = {index: self._id(task) for index, task in named.items()}
-        keys = {task.idempotency_key: ids[index] for index, task in named.items() if task.idempotency_key}
-        return {
-            index: msgspec.structs.replace(
-                task,
-                id=task.id if task.idempotency_key else ids[index],
-                depends_on=[keys.get(other, other) for other in task.depends_on],
-            )
-            for index, task in named.items()
-        }
+            if not submit.idempotency_key:
+                # Named by us, so that a repeat of the command means the same task.
+                submit = msgspec.structs.replace(submit, id=ids[index])
+            found[index] = (ids[index], submit)
+        return found
 
-    def _id(self, task: Submit) -> str:
-        if task.id or not task.idempotency_key:
-            return task.id or new_id()
-        return task_id_for_key(self._connection.subjects.hive, self._connection.sender, task.idempotency_key)
+    def _id(self, task_id: str | None, key: str | None) -> str:
+        if task_id or not key:
+            return task_id or new_id()
+        return task_id_for_key(self._connection.subjects.hive, self._connection.sender, key)
 
     def _encoded(self, named: Mapping[int, Submit], indexes: Sequence[int]) -> list[tuple[int, bytes]]:
         bodies = []
@@ -115,6 +114,20 @@ class _Bulk:
         for index, item in zip(chunk.indexes, reply.items, strict=True):
             self._settle(index, _outcome(item))
         return None
+
+
+def _names(task: Task) -> tuple[str | None, str | None]:
+    """The id and the key that a task was given."""
+    if isinstance(task, Submit):
+        return task.id, task.idempotency_key
+    task_id, key = task.get("id"), task.get("key", task.get("idempotency_key"))
+    return task_id if isinstance(task_id, str) else None, key if isinstance(key, str) else None
+
+
+def _taken(task: Task, known: Mapping[str, str]) -> Submit:
+    if isinstance(task, Submit):
+        return msgspec.structs.replace(task, depends_on=[known.get(other, other) for other in task.depends_on])
+    return from_mapping(task, known)
 
 
 def _outcome(item: BatchItem) -> Outcome:

@@ -8,11 +8,12 @@ sent again with the same id, which can never do a thing twice.
 import asyncio
 import logging
 import random
-from collections import deque
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client as Nats
@@ -27,15 +28,13 @@ from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
+from hivewire.unanswered import Request, Target, Unanswered
 
 T = TypeVar("T")
 Listener = Callable[[str, bytes], None]
 
 IN_FLIGHT_MAX = 4_096
 """Awaited requests of one connection; more wait for their turn, so that a flood of them stays in its sender."""
-REPEATS_PER_SWEEP_MAX = 500
-"""While nobody answers, repeats must not fill the streams with what is already waiting there."""
-SWEEP_S = 0.5
 CONNECT_TIMEOUT_S = 2.0
 PING_INTERVAL_S = 10
 PINGS_OUTSTANDING_MAX = 2
@@ -44,33 +43,12 @@ RECONNECT_MAX_S = 5.0
 HEADER_BYTES = 64
 """More than the fixed part of the headers of any command."""
 
+SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 UNAVAILABLE = 503
 
+_PASSWORD = re.compile(r"//[^/@,]+@")
+
 logger = logging.getLogger("hivewire")
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Whom a request is for. One that a stream keeps has the answer's address in a header."""
-
-    service: str
-    subject: str
-    kind: str
-    stored: bool
-
-
-@dataclass(slots=True)
-class _Request:
-    """A message that waits for its answer."""
-
-    target: _Target
-    body: bytes
-    reply: asyncio.Future[Envelope]
-    reply_subject: str
-    due: float
-    pause_s: float
-    obstacle: str = ""
-    """Why there was no answer so far, if anybody said."""
 
 
 @dataclass(slots=True)
@@ -104,7 +82,8 @@ class Connection:
     """
 
     def __init__(self, url: str, hive: str, sender: str) -> None:
-        self.url = url
+        self.url = _PASSWORD.sub("//***@", url)
+        """What to call the server in messages, without secrets."""
         self.subjects = Subjects(hive)
         self.sender = token(sender, "name")
         self._source = f"/{hive}/{sender}"
@@ -114,12 +93,8 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self._nats = Nats()
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
-        self._requests: dict[str, _Request] = {}
-        self._outbox: deque[_Request] = deque()
-        self._wake = asyncio.Event()
+        self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._sweep_timer: asyncio.TimerHandle | None = None
-        self._writer: asyncio.Task[None] | None = None
         self._denied: set[str] = set()
         self._last_error = ""
         self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -147,20 +122,22 @@ class Connection:
         Raises:
             NotReachable: no server answered in time.
             RefusedError: the server does not take the credentials.
+            BadUsage: the URL is none.
         """
         sender = credentials.name if credentials else (name or "anonymous")
+        servers = server_urls(url)
         connection = cls(url, hive, sender)
         try:
-            await connection._connect(credentials, patience_s)
+            await connection._connect(servers, credentials, patience_s)
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _connect(self, credentials: Credentials | None, patience_s: float | None) -> None:
+    async def _connect(self, servers: list[str], credentials: Credentials | None, patience_s: float | None) -> None:
         attempt = asyncio.ensure_future(
             self._nats.connect(
-                servers=[part.strip() for part in self.url.split(",")],
+                servers=servers,
                 name=f"hivewire {self.sender}",
                 user_credentials=_nats_credentials(credentials),
                 inbox_prefix=reply_prefix(self.sender),
@@ -182,12 +159,10 @@ class Connection:
             if not attempt.done():
                 raise self._unreachable()
             attempt.result()
-        except (OSError, ValueError, nats.errors.Error) as error:
-            raise BadUsage(f"cannot connect to {self.url}: {error}") from error
         finally:
             attempt.cancel()
         await self._nats.subscribe(f"{self._replies}.*", cb=self._on_reply)
-        self._writer = asyncio.create_task(self._write(), name="hivewire writer")
+        self._unanswered.start()
 
     def _unreachable(self) -> HivewireError:
         if self._refused.done():
@@ -199,24 +174,14 @@ class Connection:
 
     async def close(self) -> None:
         """Send what waits to be sent, and disconnect. Requests without an answer fail."""
-        if self._sweep_timer:
-            self._sweep_timer.cancel()
-        if self._writer:
-            self._writer.cancel()
-        if self._nats.is_connected:
-            for request in self._outbox:
-                await self._publish(request)
+        await self._unanswered.close()
         self._end("the connection was closed")
         await self._nats.close()
 
     def _end(self, reason: str) -> None:
         if not self.closed.done():
             self.closed.set_result(reason)
-        for request in self._requests.values():
-            if not request.reply.done():
-                request.reply.set_exception(NotReachable(f"no answer: {reason}"))
-                request.reply.exception()  # it may have no reader
-        self._requests.clear()
+        self._unanswered.fail(NotReachable(f"no answer: {reason}"))
 
     async def __aenter__(self) -> Self:
         return self
@@ -284,7 +249,7 @@ class Connection:
     ) -> T:
         """Ask a service to read something. Raises what `command` raises."""
         subject = self.subjects.read(service, query, self.sender)
-        target = _Target(service, subject, command_type(service, query), stored=False)
+        target = Target(service, subject, command_type(service, query), stored=False)
         return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
 
     async def admin(
@@ -298,14 +263,14 @@ class Connection:
     ) -> T:
         """Ask for what only operators may have and no stream may keep. Raises what `command` raises."""
         subject = self.subjects.admin(service, verb, self.sender)
-        target = _Target(service, subject, command_type(service, verb), stored=False)
+        target = Target(service, subject, command_type(service, verb), stored=False)
         return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
 
-    def _command(self, service: str, verb: str) -> _Target:
+    def _command(self, service: str, verb: str) -> Target:
         subject = self.subjects.command(service, verb, self.sender)
-        return _Target(service, subject, command_type(service, verb), stored=True)
+        return Target(service, subject, command_type(service, verb), stored=True)
 
-    async def _ask(self, target: _Target, data: object, key: str, timeout_s: float | None) -> Envelope:
+    async def _ask(self, target: Target, data: object, key: str, timeout_s: float | None) -> Envelope:
         request = None
         try:
             async with asyncio.timeout(timeout_s), self._window:
@@ -314,7 +279,7 @@ class Connection:
         except TimeoutError:
             raise self._silence(target.service, timeout_s, request.obstacle if request else "") from None
         finally:
-            self._requests.pop(key, None)
+            self._unanswered.forget(key)
 
     def _silence(self, service: str, timeout_s: float | None, obstacle: str) -> NotReachable:
         if not self.is_connected:
@@ -322,7 +287,7 @@ class Connection:
         reason = obstacle or "is it running?"
         return NotReachable(f"no answer from the {service} in {timeout_s:g} s: {reason} `hivewire doctor` tells more")
 
-    def _send(self, target: _Target, data: object, key: str) -> _Request:
+    def _send(self, target: Target, data: object, key: str) -> Request:
         if self.closed.done():
             raise NotReachable(f"no answer: {self.closed.result()}")
         reply_subject = f"{self._replies}.{key}"
@@ -332,14 +297,7 @@ class Connection:
             raise RefusedError(
                 f"{target.kind} is too large: {size} bytes, {self.message_bytes_max} are allowed", status=413
             )
-        loop = asyncio.get_running_loop()
-        pause_s = limits.REPEAT_FIRST_S
-        request = _Request(target, body, loop.create_future(), reply_subject, loop.time() + pause_s, pause_s)
-        self._requests[key] = request
-        self._enqueue(request)
-        if self._sweep_timer is None:
-            self._sweep_timer = loop.call_later(SWEEP_S, self._sweep)
-        return request
+        return self._unanswered.add(key, target, body, reply_subject)
 
     def _encode(self, kind: str, data: object, key: str) -> bytes:
         try:
@@ -348,34 +306,7 @@ class Connection:
         except (TypeError, ValueError, RecursionError) as error:
             raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error
 
-    def _enqueue(self, request: _Request) -> None:
-        self._outbox.append(request)
-        self._wake.set()
-
-    def _sweep(self) -> None:
-        """Repeat what is due. Runs only while an answer is awaited."""
-        loop = asyncio.get_running_loop()
-        now, room = loop.time(), REPEATS_PER_SWEEP_MAX
-        for request in self._requests.values():
-            if request.due > now or not room:
-                continue
-            room -= 1
-            request.pause_s = min(request.pause_s * 2, limits.REPEAT_MAX_S)
-            request.due = now + request.pause_s
-            self._enqueue(request)
-        self._sweep_timer = loop.call_later(SWEEP_S, self._sweep) if self._requests else None
-
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._outbox:
-                request = self._outbox.popleft()
-                # What cannot be sent now is sent when the connection is back.
-                if self._nats.is_connected and not request.reply.done():
-                    await self._publish(request)
-
-    async def _publish(self, request: _Request) -> None:
+    async def _publish(self, request: Request) -> None:
         try:
             if request.target.stored:
                 headers = {REPLY_HEADER: request.reply_subject}
@@ -387,19 +318,16 @@ class Connection:
 
     async def _on_reply(self, message: Msg) -> None:
         key = message.subject.rpartition(".")[2]
-        request = self._requests.get(key)
-        if request is None or request.reply.done():
-            return
-        if message.headers and "Status" in message.headers:
-            return  # nobody listens at the moment, so the request is repeated
+        request = self._unanswered.get(key)
+        if request is None or (message.headers and "Status" in message.headers):
+            return  # a repeat of an answer, or word that nobody listens: the request is repeated
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
         request.obstacle = _passing_obstacle(envelope)
         if not request.obstacle:
-            del self._requests[key]
-            request.reply.set_result(envelope)
+            self._unanswered.answer(key, envelope)
 
     # --- what is heard and said without an answer -----------------------------------------------------
     async def listen(self, subject: str, listener: Listener) -> Listening:
@@ -468,12 +396,12 @@ class Connection:
         if "subscription" in text:
             self._denied.add(subject)
             return
-        for key, request in list(self._requests.items()):
-            if request.target.subject.lower() == subject and not request.reply.done():
-                del self._requests[key]
-                error = f"{self.sender!r} may not ask for {request.target.kind}: take credentials of another role"
-                refusal = codec.raw(ErrorBody(error, status=403))
-                request.reply.set_result(Envelope(id=key, type=REPLY_REFUSED, source=self._source, data=refusal))
+        for key in self._unanswered.asking(subject):
+            request = self._unanswered.get(key)
+            kind = request.target.kind if request else subject
+            refusal = ErrorBody(f"{self.sender!r} may not ask for {kind}: take credentials of another role", status=403)
+            answer = Envelope(id=key, type=REPLY_REFUSED, source=self._source, data=codec.raw(refusal))
+            self._unanswered.answer(key, answer)
 
     async def _on_disconnected(self) -> None:
         if not self.closed.done():
@@ -483,10 +411,7 @@ class Connection:
 
     async def _on_reconnected(self) -> None:
         logger.info("connected to NATS at %s again", self.url)
-        now = asyncio.get_running_loop().time()
-        for request in self._requests.values():
-            request.due = now + request.pause_s
-            self._enqueue(request)
+        self._unanswered.send_again()
         for call in self.on_reconnect:
             call()
 
@@ -510,6 +435,24 @@ def outcome(envelope: Envelope, wanted: type[T]) -> T:
     if isinstance(refusal, codec.Malformed):
         raise HivewireError(f"{refusal.reason}: are client and services of the same version?")
     raise RefusedError(refusal.error, refusal.status, refusal.detail)
+
+
+def server_urls(url: str) -> list[str]:
+    """The servers of a URL setting, which may name several.
+
+    Raises:
+        BadUsage: one is no URL.
+    """
+    servers = [part.strip() for part in url.split(",")]
+    for server in servers:
+        try:
+            parts = urlsplit(server if "://" in server else f"nats://{server}")
+            usable = bool(parts.hostname) and parts.scheme in SCHEMES and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise BadUsage(f"{server!r} is no URL of a NATS server: write nats://HOST:4222")
+    return servers
 
 
 def _passing_obstacle(envelope: Envelope) -> str:

@@ -111,10 +111,10 @@ class _Live:
                     yield event
             self.caught_up = True
             yield None
-            while (event := await self._next()) is not None:
-                if self._is_new(event):
-                    query.since = event.time - OVERLAP
-                    yield event
+            while (live := await self._next()) is not None:
+                if self._is_new(live):
+                    query.since = live.time - OVERLAP
+                    yield live
 
     def _is_new(self, event: EventView) -> bool:
         if event.seq <= self._seen.get(event.writer, 0):

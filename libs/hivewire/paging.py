@@ -48,7 +48,7 @@ async def items(
                 raise
             asked.limit = max(1, asked.limit // 4)
             continue
-        for item in page.items:
+        for item in page.items[:left]:
             yield item
         if page.cursor is None:
             return

@@ -75,8 +75,16 @@ def submission(title: str, **options: Unpack[TaskOptions]) -> Submit:
     return from_mapping({"title": title, **options})
 
 
-def from_mapping(task: Mapping[str, Any]) -> Submit:
-    """A task from its fields, by their short names or those of the wire. Raises what `submission` raises."""
+def from_mapping(task: Mapping[str, Any], known: Mapping[str, str] | None = None) -> Submit:
+    """A task from its fields, by their short names or those of the wire.
+
+    Args:
+        task: the fields.
+        known: the ids of tasks that `depends_on` may name otherwise.
+
+    Raises:
+        BadUsage: see `submission`.
+    """
     fields: dict[str, Any] = {}
     for name, value in task.items():
         wire_name = SHORT_NAMES.get(name, name)
@@ -89,7 +97,7 @@ def from_mapping(task: Mapping[str, Any]) -> Submit:
         if isinstance(fields.get(name), str):
             fields[name] = [fields[name]]
     if isinstance(fields.get("depends_on"), Sequence):
-        fields["depends_on"] = [getattr(task, "id", task) for task in fields["depends_on"]]
+        fields["depends_on"] = [_id(other, known or {}) for other in fields["depends_on"]]
     if isinstance(fields.get("priority"), str) and fields["priority"] not in PRIORITIES:
         raise BadUsage(f"priority {fields['priority']!r} is none: take 0 to 10, or {', '.join(PRIORITIES)}")
     try:
@@ -99,21 +107,24 @@ def from_mapping(task: Mapping[str, Any]) -> Submit:
         raise BadUsage(f"not a task: {error}") from error
 
 
+def _id(task: Any, known: Mapping[str, str]) -> Any:
+    name = getattr(task, "id", task)
+    return known.get(name, name) if isinstance(name, str) else name
+
+
 _lines = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def from_line(line: bytes) -> Submit:
-    """A task from one JSON object, by the short names of its fields or those of the wire. What is opaque in it is
-    passed on as it is written.
+def fields_of(line: bytes) -> dict[str, Any]:
+    """The fields of a task that is written as one JSON object. What is opaque in it is passed on as it is written.
 
     Raises:
-        BadUsage: the line is no JSON object, or no task.
+        BadUsage: the line is no JSON object.
     """
     try:
-        fields = {
+        return {
             name: value if name in _OPAQUE else msgspec.json.decode(value)
             for name, value in _lines.decode(line).items()
         }
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadUsage(f"not a JSON object: {error}") from error
-    return from_mapping(fields)

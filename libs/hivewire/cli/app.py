@@ -36,7 +36,7 @@ def version() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
     try:
-        status = app(list(arguments), standalone_mode=False)
+        status = app(list(arguments), prog_name="hivewire", standalone_mode=False)
     except HivewireError as error:
         return _failed(error, str(error), exit_codes.of(error))
     except typer.TyperException as error:

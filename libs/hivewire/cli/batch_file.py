@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,7 +15,6 @@ from hivewire.errors import BadUsage, HivewireError, NotReachable
 
 if TYPE_CHECKING:
     from hivewire.client import Client, TaskHandle
-    from hivewire.commands.broker import Submit
 
 
 class Line(msgspec.Struct, omit_defaults=True):
@@ -57,13 +56,13 @@ def _numbered(body: bytes) -> list[tuple[int, bytes]]:
     return [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
 
 
-def _decoded(bodies: list[tuple[int, bytes]], lines: dict[int, Line]) -> "Iterator[tuple[int, Submit]]":
-    """The tasks of the lines. Payload and metadata stay as they are written."""
-    from hivewire.submission import from_line
+def _decoded(bodies: list[tuple[int, bytes]], lines: dict[int, Line]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines that are JSON objects."""
+    from hivewire.submission import fields_of
 
     for number, body in bodies:
         try:
-            yield number, from_line(body)
+            yield number, fields_of(body)
         except BadUsage as error:
             lines[number].error = str(error)
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,13 @@ class FakeHive:
 
     async def happen(self, event_type: str, entity_id: str, seq: int, data: object) -> None:
         envelope = Envelope(
-            id=new_id(), type=event_type, source="/hive/broker", subject=entity_id, seq=seq, data=codec.raw(data)
+            id=new_id(),
+            type=event_type,
+            source="/hive/broker",
+            subject=entity_id,
+            time=datetime.now(UTC),
+            seq=seq,
+            data=codec.raw(data),
         )
         await self.nats.publish(SUBJECTS.event(event_type, entity_id), codec.encode(envelope))
         await self.nats.flush()

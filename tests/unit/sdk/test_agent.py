@@ -275,7 +275,7 @@ async def test_a_refused_start_stops_the_handler(fake, make):
 
 
 async def test_a_report_is_repeated_until_replied_and_held_as_long(fake, make, monkeypatch):
-    monkeypatch.setattr("hivewire.connection.SWEEP_S", 0.01)
+    monkeypatch.setattr("hivewire.unanswered.SWEEP_S", 0.01)
     monkeypatch.setattr(limits, "REPEAT_FIRST_S", 0.01)
     agent = make()
     del fake.answers["complete"]

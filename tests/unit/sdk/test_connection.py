@@ -29,7 +29,7 @@ async def test_a_refusal_raises_with_its_status(fake, connection):
 
 
 async def test_a_command_is_repeated_with_the_same_id_until_it_is_answered(fake, connection, monkeypatch):
-    monkeypatch.setattr("hivewire.connection.SWEEP_S", 0.01)
+    monkeypatch.setattr("hivewire.unanswered.SWEEP_S", 0.01)
     monkeypatch.setattr(limits, "REPEAT_FIRST_S", 0.01)
     asking = asyncio.create_task(connection.command("broker", "submit", Body(1), Body))
     await fake.heard("submit", 2)
@@ -44,7 +44,7 @@ async def test_no_answer_says_what_to_do(fake, connection):
 
 
 async def test_a_read_waits_for_a_service_to_appear(server, connection, monkeypatch):
-    monkeypatch.setattr("hivewire.connection.SWEEP_S", 0.01)
+    monkeypatch.setattr("hivewire.unanswered.SWEEP_S", 0.01)
     monkeypatch.setattr(limits, "REPEAT_FIRST_S", 0.01)
     with pytest.raises(NotReachable):
         await connection.read("nobody", "task", {}, Body, timeout_s=0.1)
@@ -93,6 +93,12 @@ async def test_no_server_is_not_reachable():
         await Connection.open("nats://127.0.0.1:1", name="bob", patience_s=0.3)
 
 
+@pytest.mark.parametrize("url", ["", "::::", "nats://", "http://x", "nats://x:port", "nats://127.0.0.1:4222,"])
+async def test_what_is_no_url_is_bad_usage(url):
+    with pytest.raises(BadUsage, match="no URL of a NATS server"):
+        await Connection.open(url, name="bob")
+
+
 async def test_a_closed_connection_ends_its_requests(server):
     connection = await Connection.open(server.url, name="bob")
     waiting = connection.post("broker", "submit", {})
@@ -122,7 +128,7 @@ async def test_what_the_role_does_not_allow_is_refused_at_once(start_server, tmp
         assert caught.value.status == 403
         with pytest.raises(RefusedError, match="may not listen"):
             await connection.listen("hive.evt.task.*.X", lambda *_: None)
-    with pytest.raises(RefusedError, match="refuses the credentials"):
+    with pytest.raises(RefusedError, match=r"//\*\*\*@.* refuses the credentials"):
         await Connection.open(f"nats://bob:wrong@127.0.0.1:{server.port}", name="bob")
 
 

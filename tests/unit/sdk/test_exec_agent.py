@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -120,8 +121,7 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_an_unknown_command_is_bad_usage():
