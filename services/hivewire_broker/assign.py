@@ -13,6 +13,8 @@ from hivewire_broker.task import Requirements, Task
 
 ASSIGNED_MAX: Final = 1_000
 """Assignments of one step; more would hold up what else waits to be decided."""
+REPORTED_MAX: Final = 1_000
+"""Tasks that one step reports as unmatched."""
 
 
 class Assigner:
@@ -26,7 +28,7 @@ class Assigner:
 
     def pending(self) -> bool:
         """Whether anything happened since the last time that could lead to an assignment."""
-        return bool(self._queue.grown) or self._state.slots_freed
+        return bool(self._queue.grown or self._queue.newcomers) or self._state.slots_freed
 
     def assign(self, draft: Draft, composition: int, now: datetime) -> None:
         """Add the assignments that are possible now. The queue and the matcher already count them as made: the
@@ -77,13 +79,15 @@ class Assigner:
                 self._queue.newcomers += self._queue.waiting(requirements)
 
     def _report_unmatched(self, draft: Draft) -> None:
-        """Tell of tasks that are new in line and that no known agent could take. The order is that of their arrival."""
-        newcomers = {task.task_id: task for task in self._queue.newcomers if task.in_line and task.dispatchable}
-        self._queue.newcomers.clear()
-        for task_id, task in newcomers.items():
-            told = task.unmatched or task_id in draft.fates
-            if not told and not self._matcher.has_candidates(task.requirements):
-                draft.events.append(TaskUnmatched(task_id=task_id, reason=unmatched_reason(task.requirements)))
+        """Tell of tasks that are new in line and that no known agent could take."""
+        told: set[str] = set()
+        newcomers = self._queue.newcomers
+        while newcomers and len(told) < REPORTED_MAX:
+            task = newcomers.popleft()
+            known = task.unmatched or task.task_id in told or task.task_id in draft.fates
+            if task.in_line and task.dispatchable and not known and not self._matcher.has_candidates(task.requirements):
+                told.add(task.task_id)
+                draft.events.append(TaskUnmatched(task_id=task.task_id, reason=unmatched_reason(task.requirements)))
 
     def _ready_head(self, draft: Draft, requirements: Requirements, now: datetime) -> Task | None:
         """The first task of a line that is ready; those before it that are not leave the line."""

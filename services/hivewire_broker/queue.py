@@ -5,6 +5,7 @@ heads of lines and never at all tasks.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
 
 from hivewire_broker.task import Requirements, Task
@@ -19,11 +20,8 @@ class ReadyQueue:
         self._lines: dict[Requirements, Line] = {}
         self.grown: set[Requirements] = set()
         """Lines that got a task since the matcher last looked at them."""
-        self.newcomers: list[Task] = []
+        self.newcomers: deque[Task] = deque()
         """Tasks that got in line since the matcher last looked."""
-
-    def __len__(self) -> int:
-        return len(self._lines)
 
     def push(self, task: Task) -> None:
         """Put a task in line, if it is in none."""

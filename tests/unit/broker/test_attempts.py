@@ -157,6 +157,15 @@ def test_a_deadline_ends_a_task_wherever_it_is(hive, state):
     assert hive.task("t1").reason == "its deadline passed"
 
 
+def test_a_task_whose_deadline_passed_unnoticed_is_not_given_out(hive):
+    hive.submit("t1")
+    hive.submit("t2", deadline=hive.now + timedelta(seconds=5))
+    hive.jump(6)
+    hive.complete("t1")
+    assert hive.status("t2") == "dead_lettered"
+    assert "assigned" not in hive.types("t2")
+
+
 def test_a_task_is_not_given_out_before_its_time(hive):
     hive.submit("t1", not_before=hive.now + timedelta(seconds=10))
     hive.wait(9.9)

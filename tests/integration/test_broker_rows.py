@@ -1,0 +1,294 @@
+"""The broker's tables in the real Postgres: a random life is written, loaded and compared with its history."""
+
+import random
+from datetime import timedelta
+
+import asyncpg
+import msgspec
+import pytest
+
+from hivewire import codec
+from hivewire.commands.broker import Submit
+from hivewire.inbox import KINDS, TaskDispatch
+from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask
+from hivewire.subjects import Subjects
+from hivewire.views import Explanation, Page, TaskView
+from hivewire_agent_gateway.rows import SQL as GATEWAY_SQL
+from hivewire_broker.fold import compare, differences
+from hivewire_broker.reads import READS
+from hivewire_broker.rows import TaskRows
+from hivewire_service.core import Command, Refusal
+from hivewire_service.migrations import migrate
+from unit.broker.driver import Driver
+
+AGENTS = {"ann": ["python", "review"], "bob": ["python"], "cid": []}
+
+
+class StoredDriver(Driver):
+    """A driver that commits what happened, as the loop does."""
+
+    def __init__(self, connection: asyncpg.Connection, subjects: Subjects) -> None:
+        super().__init__()
+        self.connection = connection
+        self.rows = TaskRows(self.broker, subjects)
+        self.written = 0
+
+    async def commit(self) -> list:
+        """Write everything since the last commit; returns what is then sent to agents."""
+        events, records = self.events[self.written :], self.records
+        async with self.connection.transaction():
+            for write in self.rows.writes(events, records, self.now):
+                await self.connection.execute(write.sql, *write.arguments)
+            for seq, event in enumerate(events, self.written + 1):
+                await self.connection.execute(
+                    "INSERT INTO event (writer, seq, recorded_at, type, entity_id, data) VALUES ($1, $2, $3, $4, $5, $6)",
+                    *("broker", seq, self.now, event.type, event.entity_id, codec.encode(event).decode()),
+                )
+        self.written, self.records = len(self.events), []
+        return list(await self.rows.messages(self.connection, events, records))
+
+    async def load_for(self, verb: str, data: msgspec.Struct) -> None:
+        await self.rows.load_for(self.connection, [Command("next", verb, "boss", data)])
+
+
+@pytest.fixture
+async def connection(hive):
+    await migrate(hive.postgres_dsn, hive.name)
+    connection = await asyncpg.connect(hive.postgres_dsn, server_settings={"search_path": hive.name, "timezone": "UTC"})
+    await connection.execute("CREATE TABLE event_all PARTITION OF event DEFAULT")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def driver(hive, connection) -> StoredDriver:
+    return StoredDriver(connection, Subjects(hive.name))
+
+
+async def register(driver: StoredDriver, agent: str, instance: str, slots: int = 2) -> None:
+    """An agent as the gateway writes it, and as its event tells it."""
+    skills = AGENTS[agent]
+    row = (agent, agent, "native", None, "present", False, codec.encode(skills).decode(), slots, None, "always-on")
+    rest = ("{}", "{}", instance, "[]", driver.now, driver.now)
+    await driver.connection.execute(GATEWAY_SQL.write_agents, *([value] for value in (*row, *rest)))
+    driver.spawn(agent, *skills, instance=instance, slots=slots)
+
+
+async def ask(connection: asyncpg.Connection, name: str, **parameters):
+    query = READS[name]
+    return await query.handler(connection, query.parameters(**parameters), "boss")
+
+
+def live(driver: Driver, choice: random.Random) -> str | None:
+    tasks = sorted(driver.broker.state.tasks)
+    return choice.choice(tasks) if tasks else None
+
+
+async def one_step(driver: StoredDriver, choice: random.Random, number: int) -> None:
+    task = live(driver, choice)
+    match choice.randrange(10):
+        case 0 | 1 | 2:
+            needs = [task] if task and choice.random() < 0.4 else []
+            driver.submit(
+                f"t{number}",
+                depends_on=needs,
+                priority=choice.randrange(11),
+                required_capabilities=choice.choice([[], ["Python"], ["review"], ["nobody"]]),
+                payload=msgspec.Raw(b'{"a": "\\u0000 \xc3\xa9", "n": 1e3}'),
+                labels=choice.choice([{}, {"team": 'a"\\ {x},'}]),
+                files=choice.choice([[], ['a "b"\\,c', "{}", "NULL", ""]]),
+                max_retries=choice.randrange(3),
+                on_dependency_failure=choice.choice(["block", "cancel"]),
+                deadline=choice.choice([None, driver.now + timedelta(seconds=500)]),
+            )
+        case 3 if task:
+            driver.start(task)
+        case 4 | 5 if task:
+            driver.complete(task)
+        case 6 if task:
+            driver.fail(task, retry=choice.random() < 0.8)
+        case 7 if task:
+            (driver.cancel if choice.random() < 0.3 else driver.retry)(task)
+        case 8:
+            agent = choice.choice(sorted(AGENTS))
+            await register(driver, agent, f"{agent}-{number}")
+        case _:
+            driver.wait(choice.choice([1.0, 70.0]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_rows_are_what_the_events_add_up_to(driver, connection, seed):
+    choice = random.Random(seed)
+    for number in range(300):
+        await one_step(driver, choice, number)
+        if choice.random() < 0.3:
+            await driver.commit()
+        if choice.random() < 0.02:
+            await driver.commit()
+            held = {agent: set(held) for agent, held in driver.broker.state.held.items()}
+            await driver.rows.load(connection, driver.now)
+            assert held == {agent: set(held) for agent, held in driver.broker.state.held.items()}
+    await driver.commit()
+    assert driver.written > 300
+    assert await differences(connection) == []
+
+
+async def test_a_difference_is_found(driver, connection):
+    await register(driver, "bob", "bob-1")
+    driver.submit("t1")
+    driver.complete("t1")
+    await driver.commit()
+    assert await differences(connection) == []
+    await connection.execute("UPDATE task SET status = 'cancelled', result = '1', title = 'x'")
+    await connection.execute("UPDATE attempt SET ended_at = NULL")
+    found = "\n".join(await differences(connection))
+    for what in ("status is 'cancelled'", "title is 'x'", "its result", "ended_at is None"):
+        assert what in found
+
+
+async def test_a_loaded_state_goes_on_where_it_was(driver, connection):
+    await register(driver, "bob", "bob-1", slots=1)
+    for name in ("t1", "t2", "t3"):
+        driver.submit(name)
+    driver.submit("late", depends_on=["t3"])
+    driver.complete("t1")
+    await driver.commit()
+    before = driver.broker.state
+    await driver.rows.load(connection, driver.now)
+    state = driver.broker.state
+    assert set(state.tasks) == {"t2", "t3", "late"}
+    del before.tasks["t1"]
+    assert compare(before, state) == []
+    driver.settle()
+    driver.complete("t2")
+    driver.complete("t3")
+    assert [task for task, _ in driver.assigned()] == ["t1", "t2", "t3", "late"]
+    await driver.commit()
+    assert await differences(connection) == []
+
+
+async def test_attempts_of_agents_that_went_while_nobody_looked_are_lost(driver, connection):
+    await register(driver, "bob", "bob-1")
+    driver.submit("t1")
+    await driver.commit()
+    await connection.execute("UPDATE agent SET instance = 'bob-2'")
+    await driver.rows.load(connection, driver.now)
+    driver.settle()
+    assert driver.types("t1")[-3:] == ["reassigned", "retry", "assigned"]
+    assert driver.task("t1").attempts[-1].instance == "bob-2"
+
+
+async def test_ended_tasks_are_brought_back_when_they_are_named(driver, connection):
+    await register(driver, "bob", "bob-1")
+    driver.submit("done")
+    driver.complete("done")
+    driver.submit("dead")
+    driver.fail("dead", retry=False)
+    await driver.commit()
+    await driver.rows.load(connection, driver.now)
+    assert not driver.broker.state.tasks
+
+    repeat = Submit(title="a task", id="done", depends_on=[])
+    await driver.load_for("submit", repeat)
+    assert driver.send("submit", repeat).created is False
+    assert driver.submit("unknown-need", depends_on=["dead"]).status == 422
+
+    needs = Submit(title="a task", id="after", depends_on=["dead", "done"])
+    await driver.load_for("submit", needs)
+    assert driver.send("submit", needs).status == "blocked"
+    assert driver.retry("dead").status == "pending"
+    assert driver.status("after") == "pending"
+    driver.complete("dead")
+    assert driver.status("after") == "assigned"
+    await driver.commit()
+    assert await differences(connection) == []
+
+
+async def test_agents_are_given_what_was_submitted(driver, connection):
+    await register(driver, "ann", "ann-1", slots=1)
+    driver.submit("t1", payload=msgspec.Raw(b'{"deep": [1, 2.50]}'), labels={"team": "a"})
+    driver.submit("t2")
+    first = await driver.commit()
+    driver.complete("t1")
+    driver.rows = TaskRows(driver.broker, Subjects("hive"))  # a new owner, which has no content at hand
+    (second,) = await driver.commit()
+    for message, task_id in ((first[0], "t1"), (second, "t2")):
+        envelope = codec.decode_envelope(message.body)
+        dispatch = codec.decode_data(envelope, KINDS)
+        assert message.subject.endswith(".inbox.ann.task")
+        assert envelope.id == f"{task_id}.1"
+        assert isinstance(dispatch, TaskDispatch)
+        assert (dispatch.task_id, dispatch.attempt, dispatch.instance) == (task_id, 1, "ann-1")
+    assert b'{"deep": [1, 2.50]}' in first[0].body
+
+
+async def test_reads(driver, connection):
+    await register(driver, "ann", "ann-1", slots=1)
+    await register(driver, "bob", "bob-1", slots=1)
+    driver.submit("t1", required_capabilities=["review"], labels={"team": "a"}, payload=msgspec.Raw(b"[1]"))
+    driver.submit("t2", required_capabilities=["review"], owner="kim")
+    driver.submit("t3", depends_on=["t2"], priority="high")
+    driver.submit("t4", required_capabilities=["cooking"])
+    driver.start("t1")
+    driver.progress("t1", 0.5, "half")
+    await driver.commit()
+
+    t1 = await ask(connection, "task", task_id="t1")
+    assert isinstance(t1, TaskView)
+    assert (t1.status, t1.agent_id, t1.progress, t1.progress_message) == ("running", "ann", 0.5, "half")
+    assert (bytes(t1.payload), t1.labels, t1.attempts[0].status) == (b"[1]", {"team": "a"}, "running")
+    assert (await ask(connection, "task", task_id="x")).status == 404
+
+    page = await ask(connection, "tasks", limit=2)
+    assert isinstance(page, Page)
+    assert [task.task_id for task in page.items] == ["t4", "t3"]
+    rest = await ask(connection, "tasks", limit=2, cursor=page.cursor)
+    assert ([task.task_id for task in rest.items], rest.cursor) == (["t2", "t1"], None)
+    for filters, found in (
+        ({"status": ["running"]}, ["t1"]),
+        ({"owner": "kim"}, ["t2"]),
+        ({"agent": "ann"}, ["t1"]),
+        ({"label": "team=a"}, ["t1"]),
+        ({"label": "team=b"}, []),
+        ({"ids": ["t3", "t1"]}, ["t3", "t1"]),
+        ({"status": ["completed", "pending"]}, ["t4", "t3", "t2"]),
+    ):
+        assert [task.task_id for task in (await ask(connection, "tasks", **filters)).items] == found
+    for wrong in ({"status": ["odd"]}, {"label": "team"}, {"cursor": "x"}):
+        assert isinstance(await ask(connection, "tasks", **wrong), Refusal)
+
+    queue = await ask(connection, "queue")
+    assert (queue.queued, queue.ready, queue.blocked) == (1, 2, 0)
+    assert [task.task_id for task in queue.items] == ["t3", "t2", "t4"]
+
+    explanation = await ask(connection, "explain", task_id="t1")
+    assert isinstance(explanation, Explanation)
+    assert explanation.candidates[0].agent_id == "ann"
+    assert explanation.gated == {"capabilities": 1}
+    assert sum(f.contribution for f in explanation.candidates[0].factors.values()) == pytest.approx(
+        explanation.candidates[0].score, abs=1e-3
+    )
+    assert (await ask(connection, "explain", task_id="t2")).status == 404
+
+    assert (await ask(connection, "why", task_id="t1")).sentence == "agent ann works on attempt 1"
+    assert (await ask(connection, "why", task_id="t2")).nearest_miss == "ann: busy"
+    assert (await ask(connection, "why", task_id="t3")).waits_for == "task t2"
+    assert "lacks cooking" in (await ask(connection, "why", task_id="t4")).sentence
+
+    driver.fail("t1", retry=False)
+    await driver.commit()
+    assert [task.task_id for task in (await ask(connection, "dead")).items] == ["t1"]
+    stats = await ask(connection, "stats")
+    assert (stats.tasks["failed"], stats.agents) == (1, {"present": 2})
+
+
+def test_every_read_has_its_parameters():
+    assert {name: query.parameters for name, query in READS.items()} == {
+        "task": OneTask,
+        "tasks": ListTasks,
+        "queue": Listing,
+        "explain": Explain,
+        "why": OneTask,
+        "dead": Listing,
+        "stats": Nothing,
+    }
