@@ -37,7 +37,12 @@ def stored(connection: Connection, query: reads.ListEvents, at_most: int | None 
 
 
 async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventView]:
-    """The events of one task from its beginning, until it has ended. A task that was opened again goes on."""
+    """The events of one task from its beginning, until it has ended. A task that was opened again goes on.
+
+    Raises:
+        RefusedError: there is no such task.
+    """
+    await connection.read(BROKER, "task", reads.OneTask(task_id), msgspec.Raw)
     query = reads.ListEvents(type="task", entity_id=task_id, limit=PAGE)
     ended = False
     async with _live(connection, query) as live:
@@ -124,7 +129,8 @@ class _Live:
 
     async def _next(self) -> EventView | None:
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(self._heard.get(), REREAD_S if self.listening else POLL_S)
+            async with asyncio.timeout(REREAD_S if self.listening else POLL_S):
+                return await self._heard.get()
         return None
 
 

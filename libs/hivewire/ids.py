@@ -1,12 +1,10 @@
 """Identifiers. Senders choose them, so that repeating a message can never do a thing twice."""
 
-import uuid
-
 import uuid_utils
 
-_EVENT_NAMESPACE = uuid.UUID("6f1c3a0e-6b5e-5c0e-9b57-0b6a3f1c8a55")
-_TASK_NAMESPACE = uuid.UUID("b94987fc-4193-4360-bbda-1608ce406103")
-_BATCH_NAMESPACE = uuid.UUID("628facb6-8c5e-4454-84ba-34b6455a4ef0")
+_EVENT_NAMESPACE = uuid_utils.UUID("6f1c3a0e-6b5e-5c0e-9b57-0b6a3f1c8a55")
+_TASK_NAMESPACE = uuid_utils.UUID("b94987fc-4193-4360-bbda-1608ce406103")
+_BATCH_NAMESPACE = uuid_utils.UUID("628facb6-8c5e-4454-84ba-34b6455a4ef0")
 
 
 def new_id() -> str:
@@ -16,15 +14,15 @@ def new_id() -> str:
 
 def event_id(hive: str, writer: str, seq: int) -> str:
     """The UUIDv5 of an event: the same writer and `seq` always give the same id, so a repeat is recognised."""
-    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{hive}/{writer}/{seq}"))
+    return str(uuid_utils.uuid5(_EVENT_NAMESPACE, f"{hive}/{writer}/{seq}"))
 
 
 def task_id_for_key(hive: str, sender: str, key: str) -> str:
     """The id of the task that `sender` named by an idempotency key: the same key always names the same task."""
     # Neither a hive's name nor a sender can contain a dot, so different triples never read alike.
-    return str(uuid.uuid5(_TASK_NAMESPACE, f"{hive}.{sender}.{key}"))
+    return str(uuid_utils.uuid5(_TASK_NAMESPACE, f"{hive}.{sender}.{key}"))
 
 
 def task_id_in_batch(command_id: str, index: int) -> str:
     """The id of a task that its sender did not name, by its place in a batch."""
-    return str(uuid.uuid5(_BATCH_NAMESPACE, f"{index}.{command_id}"))
+    return str(uuid_utils.uuid5(_BATCH_NAMESPACE, f"{index}.{command_id}"))

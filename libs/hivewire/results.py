@@ -126,8 +126,10 @@ class Results:
             await self._pause(LOOK_S if self._may_listen else pause_s)
 
     async def _pause(self, pause_s: float) -> None:
+        # Not `wait_for`, which on Python 3.11 can lose the cancellation of `close`.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), pause_s if self._awaited else None)
+            async with asyncio.timeout(pause_s if self._awaited else None):
+                await self._wake.wait()
 
     def _fail(self, error: HivewireError) -> None:
         for awaited in self._awaited.values():

@@ -40,6 +40,8 @@ PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
 HEARTBEAT_S = 5.0
+DEAF_S = 1.5 * HEARTBEAT_S
+"""After this long without a heartbeat the server is out of reach, even where the connection still stands."""
 RETRY_PAUSE_S = 0.25
 STREAM_NOT_FOUND = 10059
 MESSAGE_NOT_FOUND = 10037
@@ -301,6 +303,12 @@ class StreamReader:
         self._consumer_seq = 0
         self._subscription: Subscription | None = None
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the server has not been heard of, although it should have."""
+        expects = self._subscription is None or self._remaining > 0
+        return expects and time.monotonic() - self._heard > DEAF_S
+
     async def run(self) -> None:
         """Read until cancelled."""
         try:
@@ -354,13 +362,13 @@ class StreamReader:
                 },
             },
         )
-        self._heard = time.monotonic()
         await self._request()
 
     async def _request(self) -> None:
         assert self._current is not None
         self._pull += 1
         self._remaining = PULL_MESSAGES
+        self._heard = time.monotonic()  # before, there was nothing to be heard
         request = {
             "batch": PULL_MESSAGES,
             "max_bytes": PULL_BYTES,
@@ -374,7 +382,10 @@ class StreamReader:
         )
 
     async def _receive(self, message: Msg) -> None:
-        self._heard = time.monotonic()
+        silent_s = time.monotonic() - self._heard
+        self._heard += silent_s
+        if silent_s > DEAF_S:
+            self._silence(silent_s)
         if message.subject.startswith(self._inbox):
             await self._status(message)
             return

@@ -17,6 +17,7 @@ from hivewire.events import CATALOGUE
 from hivewire.inbox import BEAT_TYPE, Beat
 from hivewire_service.bus import Received, StreamReader
 from hivewire_service.service import Service
+from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import CONNECTION_ERRORS
 from hivewire_service.topology import StreamState
 
@@ -48,9 +49,7 @@ class Follower:
             start=self._start,
             deliver=self._deliver,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(reader.run())
-            group.create_task(self._refresh())
+        await until_first_ends(reader.run(), self._refresh())
 
     async def _start(self, stream: StreamState) -> int:
         """Begin behind what is in the stream now: whatever is older is in the snapshot, which is read after."""

@@ -35,6 +35,7 @@ from hivewire_service.health import Health
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
+from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import CONNECTION_ERRORS, Fenced, Outcome, Position, Store, StoredEvent, Unit, is_passing
 from hivewire_service.topology import StreamState, command_stream
 
@@ -145,8 +146,8 @@ class Service:
             metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
             try:
                 await self._own(term)
-            except BaseExceptionGroup as group:
-                self._set_back(group.exceptions[0])
+            except Exception as error:  # noqa: BLE001  # what it does not know is raised again
+                self._set_back(error)
                 await self.store.drop_owner()
             else:
                 await self._lease.release(term)
@@ -202,7 +203,7 @@ class Service:
 
         return call_lost
 
-    def _set_back(self, error: BaseException) -> None:
+    def _set_back(self, error: Exception) -> None:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
@@ -218,17 +219,15 @@ class Service:
 
     async def _own(self, term: Term) -> None:
         self._health.set(role="owner", loading=True)
-        async with asyncio.TaskGroup() as group:
-            await self._load(term)
-            beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
-            beside += [make(self) for make in self._while_owner]
-            tasks = [group.create_task(coroutine) for coroutine in beside]
-            self._health.set(loading=False)
-            metrics.LEASE_OWNER.labels(self.name).set(1)
-            while not self._stopping:
-                await self._turn(term)
-            for task in tasks:
-                task.cancel()
+        await self._load(term)
+        self._health.set(loading=False)
+        metrics.LEASE_OWNER.labels(self.name).set(1)
+        beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
+        await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
+
+    async def _work(self, term: Term) -> None:
+        while not self._stopping:
+            await self._turn(term)
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
@@ -324,6 +323,8 @@ class Service:
             pause_s = IDLE_S_MAX if due is None else (due - self.clock.now()).total_seconds()
             if self._outbox.published_seq != self._position.published_seq or self._outbox.backlog:
                 pause_s = min(pause_s, PULSE_S)
+            if self._reader.is_deaf:
+                pause_s = max(pause_s, PULSE_S)
             if pause_s > 0 and not self._stopping:
                 timer = asyncio.get_running_loop().call_later(min(pause_s, IDLE_S_MAX), self._wake.set)
                 await self._wake.wait()
@@ -355,7 +356,8 @@ class Service:
             self._decide_one(turn, taken, known)
         while self._observations:
             self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
-        self._follow(turn, self.core.advance(turn.now))
+        if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
+            self._follow(turn, self.core.advance(turn.now))
 
     async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
         """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""

@@ -177,7 +177,11 @@ class Store:
     async def owner(self) -> asyncpg.Connection:
         """The connection of the owner's loads and commits."""
         if self._owner is None or self._owner.is_closed():
-            self._owner = await self.connect(idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS))
+            # Its statements name rows by their keys. Tables that grew since they were last analysed tempt the planner to
+            # read them whole, for a batch of updates.
+            self._owner = await self.connect(
+                idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS), enable_seqscan="off"
+            )
         return self._owner
 
     async def drop_owner(self) -> None:

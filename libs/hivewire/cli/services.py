@@ -1,4 +1,4 @@
-"""Running the hive itself: everything on this machine, or one service."""
+"""Running the hive itself: everything on this machine, one service, or a hive to be measured."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hivewire.cli.reach import HIVE
+from hivewire.cli.reach import HIVE, AsJson
 from hivewire.errors import BadUsage
 
 
@@ -19,10 +19,19 @@ class ServiceName(StrEnum):
     AGENT_GATEWAY = "agent-gateway"
 
 
+class Benchmark(StrEnum):
+    """What can be measured."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+    IDLE = "idle"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("up", rich_help_panel=HIVE)(up)
     app.command("serve", rich_help_panel=HIVE)(serve)
+    app.command("bench", rich_help_panel=HIVE)(bench)
 
 
 def up(
@@ -68,6 +77,20 @@ def serve(
         log_level=log_level,
     )
     _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
+
+
+def bench(
+    names: Annotated[
+        list[Benchmark] | None, typer.Argument(help="What to measure. Else all of it.", show_default=False)
+    ] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Measure a hive of its own on this machine: latency, throughput, and what it costs when idle."""
+    command = _installed("hivewire_service.bench.command")
+    status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
+    return status
 
 
 def _installed(module: str) -> Any:

@@ -1,0 +1,137 @@
+"""A hive to be measured: `hivewire up` and a fleet, as processes, with their data in a temporary directory."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import asyncpg
+
+from hivewire.client import Client
+from hivewire.context import Context, find_context
+from hivewire.errors import HivewireError
+from hivewire_service.bench import noop
+from hivewire_service.process import Child, Command
+
+START_S_MAX = 60.0
+UP_STOPS_S = 10.0
+AGENT_STOPS_S = 5.0
+
+
+class BenchHive:
+    """A running hive that nobody else uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._run = folder / "run"
+        self._run.mkdir()
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("HIVEWIRE_", "NATS_"))},
+            "HIVEWIRE_DATA": str(self._data),
+            "XDG_STATE_HOME": str(folder / "state"),  # the user's own hive stays the one that commands find
+        }
+        self._up = Child("up", self._run, stop_signals=(signal.SIGINT,))
+        self._fleet: list[Child] = []
+        self._readers: list[asyncio.Task[None]] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, agents: int = 0, slots: int = 1) -> AsyncIterator[Self]:
+        """A hive with a fleet of agents that do nothing.
+
+        Args:
+            agents: how many, each a process.
+            slots: of each agent.
+
+        Raises:
+            HivewireError: something did not start; the text quotes what it said.
+        """
+        with tempfile.TemporaryDirectory(prefix="hivewire-bench-", ignore_cleanup_errors=True) as folder:
+            hive = cls(Path(folder))
+            try:
+                await hive._start(hive._up, {}, "ready ", "up", "--data", str(hive._data), "--http-port", "0")
+                await asyncio.gather(*(hive._start_agent(f"no-op-{n}", slots) for n in range(1, agents + 1)))
+                yield hive
+            finally:
+                await hive._stop()
+
+    @property
+    def pid(self) -> int:
+        """Of the process whose descendants are the servers and services."""
+        assert self._up.pid is not None
+        return self._up.pid
+
+    @property
+    def context(self) -> Context:
+        return find_context(data=self._data)
+
+    @property
+    def service_credentials(self) -> Path:
+        return self._data / "credentials" / "service.creds"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """The operator's client."""
+        async with Client.connect(context=self.context) as client:
+            yield client
+
+    @asynccontextmanager
+    async def postgres(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection to the hive's tables."""
+        context = self.context
+        connection = await asyncpg.connect(context.postgres_dsn, server_settings={"search_path": context.hive})
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def helper(self, module: str, *arguments: str) -> AsyncIterator[None]:
+        """A process that runs a Python module as long as the context lasts."""
+        child = Child(module, self._run)
+        await child.start(Command(sys.executable, (sys.executable, "-m", module, *arguments), self._environment))
+        self._readers.append(asyncio.create_task(self._read(child)))
+        try:
+            yield
+        finally:
+            await child.stop(AGENT_STOPS_S)
+
+    async def _start_agent(self, agent_id: str, slots: int) -> None:
+        child = Child(agent_id, self._run)
+        self._fleet.append(child)
+        variables = {noop.ID_VARIABLE: agent_id, noop.SLOTS_VARIABLE: str(slots)}
+        await self._start(child, variables, " is ready", "agent", "run", f"{noop.__name__}:agent")
+
+    async def _start(self, child: Child, variables: dict[str, str], mark: str, *arguments: str) -> None:
+        """Start a `hivewire` command and wait until it says `mark`."""
+        argv = (sys.executable, "-m", "hivewire", *arguments)
+        await child.start(Command(sys.executable, argv, self._environment | variables))
+        said = asyncio.get_running_loop().create_future()
+        self._readers.append(asyncio.create_task(self._read(child, mark, said)))
+        try:
+            await asyncio.wait_for(said, START_S_MAX)
+        except TimeoutError:
+            raise HivewireError(f"{child.name} was not ready in {START_S_MAX:g} s") from None
+
+    async def _read(self, child: Child, mark: str = "", said: asyncio.Future[None] | None = None) -> None:
+        """Read what a child says, to its end."""
+        assert child.process is not None
+        assert child.process.stdout is not None
+        last = ""
+        async for line in child.process.stdout:
+            last = line.decode(errors="replace").strip() or last
+            if said and mark in last and not said.done():
+                said.set_result(None)
+        if said and not said.done():
+            said.set_exception(HivewireError(f"{child.name} did not start: {last}"))
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(child.stop(AGENT_STOPS_S) for child in self._fleet))
+        await self._up.stop(UP_STOPS_S)
+        await asyncio.gather(*self._readers)

@@ -1,0 +1,74 @@
+"""How many tasks a second, when they are submitted all at once; and what part of the servers' own speed that is."""
+
+import asyncio
+
+import msgspec
+
+from hivewire.client import Client
+from hivewire.errors import HivewireError
+from hivewire.ids import new_id
+from hivewire_service.bench import check, floor
+from hivewire_service.bench.completions import Completions
+from hivewire_service.bench.hive import BenchHive
+from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
+
+TASKS = 10_000
+TASKS_QUICK = 2_000
+AGENTS = 2
+SLOTS = 100
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    """The figures of a run."""
+
+    tasks: int
+    agents: int
+    tasks_per_s: float
+    """From the first submit to the last completion, by its event."""
+    accepted_per_s: float
+    """From the first submit to the last reply to one."""
+    floor_tasks_per_s: float
+    """The same messages and rows, without any logic."""
+    share_of_floor: float
+    problems: list[str]
+
+
+async def run(quick: bool) -> Throughput:
+    """Measure.
+
+    Raises:
+        HivewireError: the hive did not start, or did nothing.
+    """
+    tasks = TASKS_QUICK if quick else TASKS
+    async with BenchHive.running(AGENTS, SLOTS) as hive:
+        async with hive.client() as client:
+            took_s, accepted_s = await _do(client, tasks)
+        async with hive.postgres() as connection:
+            problems = await check.problems(connection, tasks)
+        floor_s = await floor.measure(hive, tasks)
+    return Throughput(
+        tasks=tasks,
+        agents=AGENTS,
+        tasks_per_s=round(tasks / took_s, 1),
+        accepted_per_s=round(tasks / accepted_s, 1),
+        floor_tasks_per_s=round(tasks / floor_s, 1),
+        share_of_floor=round(floor_s / took_s, 3),
+        problems=problems,
+    )
+
+
+async def _do(client: Client, tasks: int) -> tuple[float, float]:
+    """Seconds until all tasks were completed, and until all were accepted."""
+    loop = asyncio.get_running_loop()
+    submits = [{"id": new_id(), "title": "no-op", "needs": [CAPABILITY], "payload": PAYLOAD} for _ in range(tasks)]
+    async with Completions.heard(client, tasks) as completions:
+        begun = loop.time()
+        outcomes = await client.submit_many(submits)
+        accepted = loop.time()
+        for outcome in outcomes:
+            if isinstance(outcome, HivewireError):
+                raise outcome
+        await completions.all()
+    if not completions.at:
+        raise HivewireError("no task was completed")
+    return completions.last - begun, accepted - begun

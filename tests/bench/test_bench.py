@@ -1,0 +1,34 @@
+"""The benchmarks run, and nothing is lost or done twice. What they measure is not judged here."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PARTS = {"latency": "completed", "throughput": "share_of_floor", "idle": "cpu_percent"}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_quick_run_says_what_it_measured(name):
+    done = subprocess.run(
+        [sys.executable, "-m", "hivewire", "bench", name, "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed[name]["problems"] == []
+    assert PARTS[name] in printed[name]
+    assert printed["machine"]["cores"] >= 1
+
+
+def test_an_unknown_benchmark_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "hivewire", "bench", "speed"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "'latency', 'throughput', 'idle'" in done.stderr
