@@ -42,16 +42,18 @@ async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventVi
     Raises:
         RefusedError: there is no such task.
     """
-    await connection.read(BROKER, "task", reads.OneTask(task_id), msgspec.Raw)
     query = reads.ListEvents(type="task", entity_id=task_id, limit=PAGE)
-    ended = False
+    known = ended = False
     async with _live(connection, query) as live:
         async for event in live.events(query):
             if event is not None:
-                ended = event.type in ENDED or (ended and event.type != REOPENED)
+                known, ended = True, event.type in ENDED or (ended and event.type != REOPENED)
                 yield event
             elif ended:
                 return
+            elif not known:
+                await connection.read(BROKER, "task", reads.OneTask(task_id), msgspec.Raw)
+                known = True
             if ended and live.caught_up:
                 return
 

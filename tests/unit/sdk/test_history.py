@@ -15,6 +15,7 @@ class Recorded:
         self.events = []
         self.page = 2
         fake.answers["events"] = self._read
+        fake.answers["task"] = lambda asked: {"task_id": asked.data["task_id"]}
 
     def _read(self, asked):
         start = int(asked.data.get("cursor") or 0)
