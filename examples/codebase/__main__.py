@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Coroutine
 from pathlib import Path
 
+from rich.console import Console
+
 from examples.codebase.demo import play
 from examples.codebase.plan import Plan, plan
 from examples.codebase.stage import ProcessEnded
 from examples.codebase.tree import packages, standard_library
-from rich.console import Console
-
 from hivewire import HivewireError
 
 STOPPED = 130

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import msgspec
-from examples.codebase.findings import Findings, measure
 
+from examples.codebase.findings import Findings, measure
 from hivewire import Agent, Task, TaskContext, ThreadContext
 
 

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import msgspec
+
 from examples.codebase.count_lines import count
 from examples.codebase.findings import Findings, measure
-
 from hivewire import Client
 from hivewire.history import stored
 from hivewire.reads import ListEvents

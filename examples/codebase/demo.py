@@ -6,16 +6,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
+from rich.columns import Columns
+from rich.console import Console
+from rich.live import Live
+
 from examples.codebase import audit, summary
 from examples.codebase.board import Board
 from examples.codebase.findings import Findings
 from examples.codebase.plan import FAILURES, REPORT, Plan
 from examples.codebase.stage import Stage
 from examples.codebase.work import Work
-from rich.columns import Columns
-from rich.console import Console
-from rich.live import Live
-
 from hivewire import Client
 from hivewire.views import EventView
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from examples.codebase.tree import Package
-
 from hivewire import Backoff
 
 REPORT = "report"

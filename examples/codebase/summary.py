@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from examples.codebase.findings import Findings, Peak
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from examples.codebase.findings import Findings, Peak
 from hivewire.views import EventView, Explanation
 
 ENDS = {"task.completed": "completed", "task.retry": "", "task.dead_lettered": "dead-lettered", "task.failed": "failed"}

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
+
 from examples.codebase.board import Board
 from examples.codebase.plan import REPORT, Plan
 from examples.codebase.stage import Stage
-
 from hivewire import Client, HivewireError, TaskHandle
 
 SDK_AGENTS = ("parser_1", "parser_2", "strong_1", "strong_2", "librarian")

@@ -1,0 +1,65 @@
+"""The documentation says what is so: its commands work, its links lead somewhere, its diagrams are those of the code."""
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.up import Up
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# (\w+\.py)\n")
+LINK = re.compile(r"\]\(([^)#\s]+)")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def test_the_tour_of_the_readme_works(up: Up, start, tmp_path):
+    tour = (ROOT / "README.md").read_text().partition("## A quick tour")[2].partition("\n## ")[0]
+    script = "trap 'echo \"$BASH_COMMAND\" >> failed' ERR\n" + "".join(
+        _as_script(*block) for block in BLOCK.findall(tour)
+    )
+    walking = up.spawn(["bash", "-c", f"cd {tmp_path}; {script}\nkill $(jobs -p)"], stdout=subprocess.PIPE)
+    told, _ = walking.communicate(timeout=100)
+    failed = (tmp_path / "failed").read_text().splitlines()
+    assert len(failed) == 1, failed
+    assert "--payload null" in failed[0]
+    assert told.splitlines()[0] == "6"
+    for part in ("task.completed", "painting", "dead_lettered", "{'verdict': 'ok', 'files': 2}", "all is well"):
+        assert part in told
+
+
+def _as_script(language: str, body: str) -> str:
+    """A block as shell lines: Python is put into the file that its first line names."""
+    if language == "python":
+        name = FILE_NAME.match(body)
+        assert name, body
+        return f"cat > {name[1]} <<'END'\n{body}END\n"
+    return body.replace(". .venv/bin/activate\n", "")
+
+
+def test_the_state_machines_are_drawn_from_the_tables():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "docs" / "state-machines.md").read_text() == generate.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path):
+    local = [target for target in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_promise_names_tests_that_exist():
+    named = TEST.findall((ROOT / "docs" / "guarantees.md").read_text())
+    assert len(named) > 20
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in _text(ROOT / file)]
+    assert missing == []
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
