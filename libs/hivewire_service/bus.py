@@ -35,6 +35,8 @@ from hivewire_service.topology import (
 log = structlog.get_logger()
 
 API_TIMEOUT_S = 5.0
+CONNECT_PATIENCE_S = 5.0
+"""A service that finds no server in this time ends, and says so; its supervisor starts it again."""
 PING_INTERVAL_S = 5
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
@@ -81,6 +83,7 @@ class Bus:
         self.client = NatsClient()
         self.closed = asyncio.Event()
         self._on_reconnect: list[Callable[[], None]] = []
+        self._last_error = ""
 
     @property
     def connected(self) -> bool:
@@ -100,29 +103,35 @@ class Bus:
             TopologyError: the server is too old.
         """
         try:
-            await self.client.connect(
-                self._url,
-                user_credentials=self._credentials,
-                name=self._name,
-                inbox_prefix=reply_prefix(self.sender).encode(),
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RETRY_PAUSE_S,  # type: ignore[arg-type]  # it is slept: a fraction is fine
-                connect_timeout=2,
-                ping_interval=PING_INTERVAL_S,
-                max_outstanding_pings=2,
-                error_cb=self._error,
-                disconnected_cb=self._disconnected,
-                reconnected_cb=self._reconnected,
-                closed_cb=self._closed,
-                pending_size=32 * 1024 * 1024,
-            )
+            async with asyncio.timeout(CONNECT_PATIENCE_S):
+                await self._connect()
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            reason = str(error) or type(error).__name__
+            await self.close()
+            reason = self._last_error or str(error) or type(error).__name__
             raise NotReachable(
                 f"NATS is not reachable at {self._url}: {reason}; check NATS_URL and NATS_CREDS"
             ) from error
-        check_server_version(str(self.client.connected_server_version))
+        version = self.client.connected_server_version
+        check_server_version(f"{version.major}.{version.minor}.{version.patch}")
+
+    async def _connect(self) -> None:
+        await self.client.connect(
+            self._url,
+            user_credentials=self._credentials,
+            name=self._name,
+            inbox_prefix=reply_prefix(self.sender).encode(),
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RETRY_PAUSE_S,  # type: ignore[arg-type]  # it is slept: a fraction is fine
+            connect_timeout=2,
+            ping_interval=PING_INTERVAL_S,
+            max_outstanding_pings=2,
+            error_cb=self._error,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+            closed_cb=self._closed,
+            pending_size=32 * 1024 * 1024,
+        )
 
     async def close(self) -> None:
         """Send what is buffered and disconnect."""
@@ -214,13 +223,18 @@ class Bus:
         await self.api(f"STREAM.PURGE.{stream}", {"seq": seq})
 
     async def _error(self, error: Exception) -> None:
-        log.warning("nats connection", error=str(error) or type(error).__name__)
+        """Every attempt to reconnect may fail in the same way; that is said once."""
+        reason = str(error) or type(error).__name__
+        if reason != self._last_error:
+            log.warning("nats connection", error=reason)
+        self._last_error = reason
 
     async def _disconnected(self) -> None:
         log.warning("nats connection lost, reconnecting")
 
     async def _reconnected(self) -> None:
         log.info("nats connection is back")
+        self._last_error = ""
         for callback in tuple(self._on_reconnect):
             callback()
 
