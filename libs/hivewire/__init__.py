@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hivewire.agent import Agent
+    from hivewire.answering import Message, Question
+    from hivewire.asking import Answer
     from hivewire.client import Client, TaskHandle
     from hivewire.commands.broker import Backoff
     from hivewire.errors import (
         BadUsage,
         HivewireError,
+        NoAnswer,
         NotReachable,
         Permanent,
         RefusedError,
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "Answer",
     "Backoff",
     "BadUsage",
     "Client",
     "HivewireError",
+    "Message",
+    "NoAnswer",
     "NotReachable",
     "Permanent",
+    "Question",
     "RefusedError",
     "Task",
     "TaskCancelled",
@@ -37,8 +44,11 @@ __all__ = [
 
 _HOMES = {
     "Agent": "agent",
+    "Answer": "asking",
     "Backoff": "commands.broker",
     "Client": "client",
+    "Message": "answering",
+    "Question": "answering",
     "Task": "task",
     "TaskContext": "task",
     "TaskHandle": "client",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar, overload
 
 from hivewire import codec, exit_codes, inbox, limits
+from hivewire.answering import PeerHandlers, Peers
 from hivewire.commands.agent_gateway import AgentBrief, Leave, Register
 from hivewire.connection import Connection
 from hivewire.context import Context, find_context
@@ -82,6 +83,7 @@ class Agent:
         self._grace_s = grace_s
         self._where = context, nats_url, creds, hive
         self._handlers = Handlers()
+        self._peer_handlers = PeerHandlers()
         self._session: _Session | None = None
 
     @overload
@@ -107,6 +109,26 @@ class Agent:
 
         return register
 
+    def question(self, function: F, /) -> F:
+        """Decorate the handler of peers' questions, `handler(question, context) -> answer`; async, or run in a thread.
+
+        It answers beside the tasks, also while every slot is taken. What it returns is the answer, as JSON.
+
+        Raises:
+            BadUsage: there is one.
+        """
+        self._peer_handlers.add("question", function)
+        return function
+
+    def message(self, function: F, /) -> F:
+        """Decorate the handler of peers' messages, `handler(message, context)`.
+
+        Raises:
+            BadUsage: there is one.
+        """
+        self._peer_handlers.add("message", function)
+        return function
+
     @property
     def capabilities(self) -> list[str]:
         """What the agent can, sorted."""
@@ -123,6 +145,7 @@ class Agent:
             owner=self._owner,
             labels=self._labels,
             metadata=codec.raw({} if self._metadata is None else self._metadata),
+            answers_while_busy=self._peer_handlers.question is not None,
         )
 
     # --- life -----------------------------------------------------------------------------------------
@@ -197,8 +220,9 @@ class Agent:
         context, nats_url, creds, hive = self._where
         found = context or find_context(nats_url=nats_url, nats_creds=creds, hive=hive)
         connection = await join(found, self.id, "agent", patience_s=None)
-        workbench = Workbench(connection, self._handlers, self._slots, self.instance)
-        self._session = _Session(self, connection, workbench)
+        peers = Peers(connection, self._peer_handlers)
+        workbench = Workbench(connection, self._handlers, self._slots, self.instance, peers.asking)
+        self._session = _Session(self, connection, workbench, peers)
         try:
             await self._session.begin()
         except BaseException:
@@ -230,8 +254,9 @@ class Agent:
 class _Session:
     """An agent's time in the hive, from its registration to its leaving."""
 
-    def __init__(self, agent: Agent, connection: Connection, workbench: Workbench) -> None:
+    def __init__(self, agent: Agent, connection: Connection, workbench: Workbench, peers: Peers) -> None:
         self.workbench = workbench
+        self._peers = peers
         self._agent = agent
         self._connection = connection
         self._over: asyncio.Future[HivewireError | None] = asyncio.get_running_loop().create_future()
@@ -265,6 +290,7 @@ class _Session:
         if self._over.done():
             self.workbench.abandon()
         await self.workbench.finish(grace_s)
+        await self._peers.close()
         for duty in self._duties:
             duty.cancel()
         if not self._over.done():
@@ -332,6 +358,12 @@ class _Session:
                 self.workbench.take(message)
             case inbox.CancelAttempt():
                 self.workbench.cancel(message)
+            case inbox.QuestionAsked():
+                self._peers.asked(message)
+            case inbox.QuestionEnded():
+                self._peers.asking.hear(message)
+            case inbox.MessageReceived():
+                self._peers.told(message)
             case inbox.Replaced(instance) if instance != self._agent.instance:
                 self._stop_because(replaced(self._agent.id, instance))
             case inbox.Sync(instance) if instance == self._agent.instance:

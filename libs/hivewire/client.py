@@ -8,23 +8,31 @@ from typing import Any, Self, TypeVar, Unpack
 
 import msgspec
 
-from hivewire import bulk, history, limits, paging, reads
+from hivewire import bulk, codec, history, limits, paging, reads
+from hivewire.asking import Answer, Asking
 from hivewire.commands import broker as commands
-from hivewire.commands.agent_gateway import AgentBrief, Drain, Remove, Undrain
+from hivewire.commands import conversation as commands_to_peers
+from hivewire.commands.agent_gateway import AgentBrief, Drain, Publish, Published, Remove, Undrain
 from hivewire.commands.broker import Submit
 from hivewire.connection import Connection
 from hivewire.context import Context, find_context
 from hivewire.errors import HivewireError, TaskCancelled, TaskFailed
+from hivewire.events import Event
+from hivewire.graph import GraphSpec
+from hivewire.ids import new_id
 from hivewire.membership import join
 from hivewire.nats_context import nats_context
 from hivewire.paging import PageOf
 from hivewire.results import Results
-from hivewire.subjects import AGENT_GATEWAY, BROKER, token
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, token
 from hivewire.submission import TaskOptions, submission
 from hivewire.views import (
     AgentView,
+    ConversationView,
     EventView,
     Explanation,
+    GraphView,
+    MessageBrief,
     QueueView,
     RejectView,
     Stats,
@@ -91,10 +99,13 @@ class Client:
     RefusedError when the service says no, and NotReachable when it does not answer in time.
     """
 
-    def __init__(self, connection: Connection, timeout_s: float = limits.REQUEST_TIMEOUT_S) -> None:
+    def __init__(
+        self, connection: Connection, timeout_s: float = limits.REQUEST_TIMEOUT_S, asking: Asking | None = None
+    ) -> None:
         self.connection = connection
         self.timeout_s = timeout_s
         self._results = Results(connection)
+        self._asking = asking or Asking(connection)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -133,6 +144,7 @@ class Client:
     async def close(self) -> None:
         """Stop waiting for results. The connection stays open for whoever opened it."""
         await self._results.close()
+        self._asking.close()
 
     # --- tasks ----------------------------------------------------------------------------------------
     async def submit(self, title: str, **options: Unpack[TaskOptions]) -> TaskHandle:
@@ -205,17 +217,17 @@ class Client:
         """Open a task that ended without success again, with a fresh retry budget."""
         return await self._command(BROKER, "retry", commands.Retry(task_id, reason), TaskBrief)
 
-    async def task(self, task_id: str) -> TaskView:
-        """A task with its attempts."""
-        return await self._read(BROKER, "task", reads.OneTask(token(task_id, "task id")), TaskView)
+    async def task(self, task_id: str, as_of: datetime | None = None) -> TaskView:
+        """A task with its attempts, as it is, or as it was at a moment."""
+        return await self._read(BROKER, "task", reads.TaskAsOf(token(task_id, "task id"), as_of), TaskView)
 
     async def tasks(self, query: reads.ListTasks | None = None) -> PageOf[TaskView]:
         """A page of tasks, newest first."""
         return await self._read(BROKER, "tasks", query or reads.ListTasks(), PageOf[TaskView])
 
-    async def queue(self, limit: int = 100) -> QueueView:
-        """What waits, and the head of the queue."""
-        return await self._read(BROKER, "queue", reads.Listing(limit), QueueView)
+    async def queue(self, limit: int = 100, as_of: datetime | None = None) -> QueueView:
+        """What waits, and the head of the queue; or what waited at a moment."""
+        return await self._read(BROKER, "queue", reads.QueueAsOf(limit, as_of=as_of), QueueView)
 
     async def explain(self, task_id: str, attempt: int | None = None) -> Explanation:
         """Why an attempt, by default the last, went to its agent."""
@@ -233,6 +245,82 @@ class Client:
         """Counts over all tasks that are kept."""
         return await self._read(BROKER, "stats", reads.Nothing(), Stats)
 
+    # --- conversations --------------------------------------------------------------------------------
+    async def ask(
+        self,
+        target: str,
+        question: Any,
+        *,
+        timeout_s: float = limits.ANSWER_TIMEOUT_S,
+        thread: str | None = None,
+        attempt: tuple[str, int] | None = None,
+        id: str | None = None,  # noqa: A002 - the name of the field
+    ) -> Answer:
+        """Ask an agent and wait for its answer.
+
+        Args:
+            target: `agent:ID`; `task:ID` for who runs it or ran it last; `phase:ID` for an agent at work in it.
+            question: a text, or any JSON.
+            timeout_s: how long the question stays open, in seconds.
+            thread: a conversation that this question follows up.
+            attempt: the task's id and the number of our attempt that waits for the answer: it is paused meanwhile.
+            id: the conversation's id; the same question with the same id again finds the earlier one.
+
+        Raises:
+            NoAnswer: nobody answered in time, or nobody ever will.
+        """
+        return await self._asking.ask(
+            commands_to_peers.Ask(
+                target=target,
+                question=codec.raw(question),
+                timeout_seconds=timeout_s,
+                thread=thread,
+                task_id=attempt[0] if attempt else None,
+                attempt=attempt[1] if attempt else None,
+                id=token(id, "conversation id") if id else new_id(),
+            )
+        )
+
+    async def message(self, target: str, content: Any) -> MessageBrief:
+        """Say something to an agent without expecting an answer. It waits for one that is away."""
+        message = commands_to_peers.SendMessage(target=target, content=codec.raw(content), id=new_id())
+        return await self._command(CONVERSATION, "message", message, MessageBrief)
+
+    async def answer(self, conversation_id: str, answer: Any) -> ConversationView:
+        """Answer a question that was put to us."""
+        said = commands_to_peers.Answer(token(conversation_id, "conversation id"), codec.raw(answer))
+        return await self._command(CONVERSATION, "answer", said, ConversationView)
+
+    async def withdraw(self, conversation_id: str, reason: str = "") -> ConversationView:
+        """Give up a question of our own."""
+        given_up = commands_to_peers.Withdraw(token(conversation_id, "conversation id"), reason)
+        return await self._command(CONVERSATION, "withdraw", given_up, ConversationView)
+
+    async def conversation(self, conversation_id: str) -> ConversationView:
+        """A question and what became of it."""
+        query = reads.OneConversation(token(conversation_id, "conversation id"))
+        return await self._read(CONVERSATION, "conversation", query, ConversationView)
+
+    def conversations(
+        self, query: reads.ListConversations | None = None, at_most: int | None = None
+    ) -> AsyncIterator[ConversationView]:
+        """Questions, newest first."""
+        query = query or reads.ListConversations(limit=limits.LIST_ITEMS_MAX)
+        return paging.items(self.connection, CONVERSATION, "conversations", query, ConversationView, at_most)
+
+    async def graph(self) -> GraphView:
+        """Who may talk to whom."""
+        return await self._read(CONVERSATION, "graph", reads.Nothing(), GraphView)
+
+    async def set_graph(self, graph: GraphSpec) -> None:
+        """From now on questions and messages follow this graph."""
+        wanted = commands_to_peers.SetGraph(nodes=graph.nodes, edges=graph.edges)
+        await self._command(CONVERSATION, "set_graph", wanted, commands_to_peers.Done)
+
+    async def clear_graph(self) -> None:
+        """Let everybody talk to everybody."""
+        await self._command(CONVERSATION, "clear_graph", commands_to_peers.ClearGraph(), commands_to_peers.Done)
+
     # --- history --------------------------------------------------------------------------------------
     async def events(self, query: reads.ListEvents | None = None) -> PageOf[EventView]:
         """A page of the history."""
@@ -245,6 +333,33 @@ class Client:
     async def reject(self, reject_id: int) -> RejectView:
         """One of them."""
         return await self._read(BROKER, "reject", reads.OneReject(reject_id), RejectView)
+
+    async def publish(
+        self,
+        event: Event | str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the name of the field
+        entity_id: str | None = None,
+    ) -> Published:
+        """Publish an event of another service's, or of an agent: it is in history once per publisher and id.
+
+        Args:
+            event: one of `hivewire.events`, such as `MergeConflicted(...)`; or a type of the form `entity.event`.
+            data: for a type that is given as a text, its data.
+            id: the publisher's own id of the event; the same again is the same event.
+            entity_id: what an event of a type that the catalogue does not have is about.
+
+        Raises:
+            RefusedError: the event cannot be taken; it is among the rejects.
+        """
+        wanted = Publish(
+            type=event if isinstance(event, str) else event.type,
+            data=codec.raw({} if data is None else data) if isinstance(event, str) else codec.raw(event),
+            id=id or new_id(),
+            entity_id=entity_id,
+        )
+        return await self._command(AGENT_GATEWAY, "publish", wanted, Published)
 
     # --- agents ---------------------------------------------------------------------------------------
     def agents(self, at_most: int | None = None) -> AsyncIterator[AgentView]:

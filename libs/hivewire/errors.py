@@ -36,5 +36,9 @@ class TaskCancelled(HivewireError):
     """The awaited task was cancelled."""
 
 
+class NoAnswer(HivewireError):
+    """Nobody answered the question in time, or nobody ever will."""
+
+
 class Permanent(HivewireError):
     """Raised by a task handler: the task fails without another attempt."""

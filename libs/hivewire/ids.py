@@ -4,6 +4,7 @@ import uuid_utils
 
 _EVENT_NAMESPACE = uuid_utils.UUID("6f1c3a0e-6b5e-5c0e-9b57-0b6a3f1c8a55")
 _TASK_NAMESPACE = uuid_utils.UUID("b94987fc-4193-4360-bbda-1608ce406103")
+_QUESTION_NAMESPACE = uuid_utils.UUID("0d5a2f5c-7c1b-5a52-8a53-6c5c0b6a9e11")
 _BATCH_NAMESPACE = uuid_utils.UUID("628facb6-8c5e-4454-84ba-34b6455a4ef0")
 
 
@@ -26,3 +27,9 @@ def task_id_for_key(hive: str, sender: str, key: str) -> str:
 def task_id_in_batch(command_id: str, index: int) -> str:
     """The id of a task that its sender did not name, by its place in a batch."""
     return str(uuid_utils.uuid5(_BATCH_NAMESPACE, f"{index}.{command_id}"))
+
+
+def question_id(asker: str, task_id: str, number: int, text: str) -> str:
+    """The id of the `number`th time that a task's handler asks this: a later attempt that asks the same finds the
+    answer that an earlier one did not live to see."""
+    return str(uuid_utils.uuid5(_QUESTION_NAMESPACE, f"{asker}.{task_id}.{number}.{text}"))

@@ -6,11 +6,15 @@ from typing import Annotated
 import msgspec
 
 from hivewire import fields, limits
+from hivewire.views import ConversationState
 
 TASK = "task"
 CANCEL = "cancel"
 REPLACED = "replaced"
 SYNC = "sync"
+QUESTION = "question"
+ANSWER = "answer"
+MESSAGE = "message"
 
 
 def inbox_type(kind: str) -> str:
@@ -68,6 +72,38 @@ class Sync(msgspec.Struct):
     instance: str
 
 
+class QuestionAsked(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A peer asks. It is sent again until its receipt is known, and whenever the agent registers."""
+
+    conversation_id: str
+    thread: str
+    asker: str
+    target: str
+    question: msgspec.Raw
+    asked_at: datetime
+    expires_at: datetime
+
+
+class QuestionEnded(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How a question of the agent's own ended: answered, expired or undeliverable. Sent again until its receipt is known."""
+
+    conversation_id: str
+    thread: str
+    state: ConversationState
+    agent_id: str
+    answer: msgspec.Raw = fields.NULL
+    reason: str | None = None
+
+
+class MessageReceived(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A peer says something. It is sent again until its receipt is known."""
+
+    message_id: str
+    sender: str
+    content: msgspec.Raw
+    sent_at: datetime
+
+
 class Held(msgspec.Struct, frozen=True):
     """An attempt that the agent works on."""
 
@@ -90,4 +126,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     inbox_type(CANCEL): CancelAttempt,
     inbox_type(REPLACED): Replaced,
     inbox_type(SYNC): Sync,
+    inbox_type(QUESTION): QuestionAsked,
+    inbox_type(ANSWER): QuestionEnded,
+    inbox_type(MESSAGE): MessageReceived,
 }

@@ -55,6 +55,23 @@ BEATS_MISSED_MAX: Final = 3
 """An agent is lost after this many intervals without a beat, counted only while the gateway listened."""
 HELD_MAX: Final = SLOTS_MAX
 
+# --- conversations ----------------------------------------------------------------------------------
+ANSWER_TIMEOUT_S: Final = 300.0
+ANSWER_TIMEOUT_S_MAX: Final = 7 * 24 * 3600.0
+"""A question that nobody answered in a week has lost its asker."""
+PAUSE_S_MAX: Final = 3600.0
+"""How long the attempt of a waiting agent is paused at most: then its run timeout goes on by itself."""
+QUESTION_BYTES_MAX: Final = 64 * 1024
+"""Questions, answers and messages: what is larger belongs into a result or a file."""
+OPEN_QUESTIONS_MAX: Final = 1_000
+"""Open questions of one asker."""
+MESSAGES_WAITING_MAX: Final = 10_000
+"""Messages that wait for one agent."""
+MESSAGE_KEPT_S: Final = 24 * 3600.0
+"""How long a message waits for an agent that is away."""
+GRAPH_NODES_MAX: Final = 10_000
+GRAPH_EDGES_MAX: Final = 100_000
+
 # --- requests ---------------------------------------------------------------------------------------
 REPEAT_FIRST_S: Final = 1.0
 REPEAT_MAX_S: Final = 5.0

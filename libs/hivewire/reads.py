@@ -15,6 +15,12 @@ class OneTask(msgspec.Struct):
     task_id: fields.Token
 
 
+class TaskAsOf(OneTask, omit_defaults=True):
+    """A task, as it was at a moment."""
+
+    as_of: fields.Moment | None = None
+
+
 class ListTasks(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Filters over tasks, newest first; all that are given must hold."""
 
@@ -35,6 +41,12 @@ class Listing(msgspec.Struct, omit_defaults=True):
 
     limit: Limit = 100
     cursor: fields.Name | None = None
+
+
+class QueueAsOf(Listing, omit_defaults=True):
+    """The queue, as it was at a moment: then its head alone."""
+
+    as_of: fields.Moment | None = None
 
 
 class OneAgent(msgspec.Struct):
@@ -73,10 +85,28 @@ class Nothing(msgspec.Struct):
     """A read without parameters."""
 
 
+class OneConversation(msgspec.Struct):
+    """Names a conversation."""
+
+    conversation_id: fields.Token
+
+
+class ListConversations(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Filters over conversations, newest first; all that are given must hold."""
+
+    asker: fields.Token | None = None
+    agent: fields.Token | None = None
+    """Who is asked."""
+    thread: fields.Token | None = None
+    state: list[fields.Name] = []
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
 BROKER: dict[str, type[msgspec.Struct]] = {
-    "task": OneTask,  # -> TaskView with its attempts
+    "task": TaskAsOf,  # -> TaskView with its attempts
     "tasks": ListTasks,  # -> Page of TaskView
-    "queue": Listing,  # -> QueueView
+    "queue": QueueAsOf,  # -> QueueView
     "explain": Explain,  # -> Explanation
     "why": OneTask,  # -> Why
     "dead": Listing,  # -> Page of TaskView
@@ -85,6 +115,11 @@ BROKER: dict[str, type[msgspec.Struct]] = {
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView
     "agent": OneAgent,  # -> AgentView
+}
+CONVERSATION: dict[str, type[msgspec.Struct]] = {
+    "conversation": OneConversation,  # -> ConversationView
+    "conversations": ListConversations,  # -> Page of ConversationView
+    "graph": Nothing,  # -> GraphView
 }
 HISTORY: dict[str, type[msgspec.Struct]] = {
     "events": ListEvents,  # -> Page of EventView

@@ -1,6 +1,7 @@
 """What a handler is given: the task, and the context in which it runs."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -8,10 +9,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from hivewire import reads
+from hivewire import codec, limits, reads
+from hivewire.asking import Answer, Asking
 from hivewire.client import Client
+from hivewire.commands.conversation import Ask
 from hivewire.connection import Connection
 from hivewire.errors import HivewireError
+from hivewire.ids import question_id
 from hivewire.inbox import TaskDispatch
 from hivewire.subjects import BROKER, token
 from hivewire.views import TaskView
@@ -111,19 +115,27 @@ class Task:
 class TaskContext:
     """The hive, as an async handler reaches it. A handler in a thread gets a `ThreadContext`."""
 
-    def __init__(self, task: Task, connection: Connection, report: Callable[[float | None, str], None]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        connection: Connection,
+        report: Callable[[float | None, str], None],
+        asking: Asking | None = None,
+    ) -> None:
         self.task = task
         self.cancelled = False
         """Whether the attempt is no longer ours; what the handler returns then is dropped."""
         self._connection = connection
         self._report = report
+        self._asking = asking
+        self._asked: Counter[str] = Counter()
         self._progress: tuple[float | None, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @cached_property
     def hive(self) -> Client:
         """A client under the agent's name: to submit further tasks, say, and wait for them."""
-        return Client(self._connection)
+        return Client(self._connection, asking=self._asking)
 
     @property
     def result_bytes_max(self) -> int:
@@ -164,6 +176,48 @@ class TaskContext:
             raise HivewireError(f"task {task_id} has no result: it is {task.status}")
         return msgspec.json.decode(task.result)
 
+    async def ask(
+        self,
+        target: str,
+        question: Any,
+        *,
+        timeout_s: float = limits.ANSWER_TIMEOUT_S,
+        thread: str | None = None,
+    ) -> Answer:
+        """Ask a peer and wait for its answer; meanwhile the run timeout of the attempt is paused, for an hour at most.
+
+        A later attempt that asks the same finds the answer that an earlier one did not live to see.
+
+        Args:
+            target: `agent:ID`; `task:ID` for who runs it or ran it last; `phase:ID` for an agent at work in it.
+            question: a text, or any JSON.
+            timeout_s: how long the question stays open, in seconds.
+            thread: a conversation that this question follows up.
+
+        Raises:
+            NoAnswer: nobody answered in time, or nobody ever will.
+            RefusedError: the question cannot be put: all would wait for one another (409), say.
+        """
+        asking = self._asking or Asking(self._connection)
+        encoded = codec.raw(question)
+        content = f"{target} {codec.text(encoded)}"
+        self._asked[content] += 1
+        asker, task, number = self._connection.sender, self.task, self._asked[content]
+        ask = Ask(
+            target=target,
+            question=encoded,
+            timeout_seconds=timeout_s,
+            thread=thread,
+            id=question_id(asker, task.id, number, content),
+            task_id=task.id,
+            attempt=task.attempt,
+        )
+        return await asking.ask(ask, again=question_id(asker, task.id, number, f"{task.attempt} {content}"))
+
+    async def message(self, target: str, content: Any) -> None:
+        """Say something to a peer without expecting an answer."""
+        await self.hive.message(target, content)
+
     async def close(self) -> None:
         """The attempt is over."""
         if self._timer:
@@ -197,6 +251,21 @@ class ThreadContext:
     def result_of(self, task_id: str) -> Any:
         """The result of a completed task; see `TaskContext.result_of`."""
         return self._wait(self._context.result_of(task_id))
+
+    def ask(
+        self,
+        target: str,
+        question: Any,
+        *,
+        timeout_s: float = limits.ANSWER_TIMEOUT_S,
+        thread: str | None = None,
+    ) -> Answer:
+        """Ask a peer and wait for its answer; see `TaskContext.ask`."""
+        return self._wait(self._context.ask(target, question, timeout_s=timeout_s, thread=thread))
+
+    def message(self, target: str, content: Any) -> None:
+        """Say something to a peer; see `TaskContext.message`."""
+        self._wait(self._context.message(target, content))
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -7,11 +7,14 @@ import msgspec
 
 from hivewire import fields
 from hivewire.commands.broker import Backoff
+from hivewire.graph import Edge, Node
 
 TaskStatus = Literal[
     "pending", "assigned", "running", "pending_approval", "blocked", "completed", "failed", "dead_lettered", "cancelled"
 ]
 AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
+ConversationState = Literal["asked", "delivered", "answered", "expired", "withdrawn", "undeliverable"]
+MessageState = Literal["sent", "delivered", "undeliverable"]
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "dead_lettered", "cancelled"})
 DEAD: frozenset[str] = frozenset({"failed", "dead_lettered"})
 
@@ -125,6 +128,43 @@ class AgentView(msgspec.Struct, kw_only=True):
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
     registered_at: datetime
     changed_at: datetime
+
+
+class ConversationView(msgspec.Struct, kw_only=True):
+    """A question and what became of it. `agent_id` is whom `target` meant, `resolution` says why."""
+
+    conversation_id: str
+    thread: str
+    state: ConversationState
+    asker: str
+    target: str
+    agent_id: str
+    resolution: str
+    question: msgspec.Raw
+    answer: msgspec.Raw = fields.NULL
+    reason: str | None = None
+    asked_at: datetime
+    expires_at: datetime
+    delivered_at: datetime | None = None
+    ended_at: datetime | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+
+
+class MessageBrief(msgspec.Struct):
+    """The reply to a message: whom its target meant."""
+
+    message_id: str
+    agent_id: str
+    state: MessageState
+
+
+class GraphView(msgspec.Struct):
+    """The communication graph of the live hive. `set` false: there is none, and everybody may talk to everybody."""
+
+    set: bool
+    nodes: list[Node] = []
+    edges: list[Edge] = []
 
 
 class EventView(msgspec.Struct, kw_only=True):

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from hivewire import codec
+from hivewire.asking import Asking
 from hivewire.commands.broker import Complete, Fail, Progress, Start
 from hivewire.connection import Connection, outcome
 from hivewire.envelope import REPLY_OK, Envelope
@@ -81,11 +82,12 @@ class _Ended:
 class Workbench:
     """Runs an agent's attempts, `slots` at a time, and reports on them."""
 
-    def __init__(self, connection: Connection, handlers: Handlers, slots: int, instance: str) -> None:
+    def __init__(self, connection: Connection, handlers: Handlers, slots: int, instance: str, asking: Asking) -> None:
         self._connection = connection
         self._handlers = handlers
         self._slots = slots
         self._instance = instance
+        self._asking = asking
         self._held: dict[Key, Attempt] = {}
         self._waiting: deque[Attempt] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -169,7 +171,9 @@ class Workbench:
         task = attempt.task
         begun = Start(task.id, task.attempt, self._instance)
         self._post(attempt, "start", begun)
-        context = attempt.context = TaskContext(task, self._connection, lambda *said: self._progress(attempt, *said))
+        context = attempt.context = TaskContext(
+            task, self._connection, lambda *said: self._progress(attempt, *said), self._asking
+        )
         try:
             report = await self._outcome(attempt, context)
         finally:

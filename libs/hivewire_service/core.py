@@ -28,11 +28,15 @@ class Command:
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A command's no: nothing changed. `status` is the HTTP status of the same answer at the HTTP door."""
+    """A command's no: nothing changed. `status` is the HTTP status of the same answer at the HTTP door.
+
+    `rejects`: the message is kept whole among the rejects.
+    """
 
     error: str
     status: int = 422
     detail: dict[str, Any] = {}
+    rejects: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +93,9 @@ class Core(Protocol):
         """Nothing could be heard for `silence_s`: move every deadline that depends on being heard."""
 
     def reply(self, command: Command) -> Any:
-        """The body of the reply to a command that was not refused, from the state after it."""
+        """The body of the reply to a command that was not refused, from the state after it.
+
+        It may be a `Refusal`, where a no is itself a fact that events tell."""
 
 
 class Rows(Protocol):

@@ -32,12 +32,12 @@ RESERVED_NAMES = {Role.OPERATOR: "operator", Role.SERVICE: "service"}
 AGENT_VERBS = {
     BROKER: ("submit", "submit_batch", "start", "progress", "complete", "fail"),
     AGENT_GATEWAY: ("register", "leave", "publish"),
-    CONVERSATION: ("ask", "answer", "withdraw", "message"),
+    CONVERSATION: ("ask", "answer", "withdraw", "message", "receive"),
 }
 PUBLISHER_VERBS = {
     BROKER: ("submit", "submit_batch", "cancel", "retry", "block", "unblock", "dispatch", "queue", "update"),
     AGENT_GATEWAY: ("publish",),
-    CONVERSATION: ("ask", "withdraw", "message"),
+    CONVERSATION: ("ask", "withdraw", "message", "receive"),
 }
 
 JETSTREAM_STATE = (

@@ -36,7 +36,17 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
-from hivewire_service.store import CONNECTION_ERRORS, Fenced, Outcome, Position, Store, StoredEvent, Unit, is_passing
+from hivewire_service.store import (
+    CONNECTION_ERRORS,
+    Fenced,
+    Outcome,
+    Position,
+    Reject,
+    Store,
+    StoredEvent,
+    Unit,
+    is_passing,
+)
 from hivewire_service.topology import StreamState, command_stream
 
 log = structlog.get_logger()
@@ -73,6 +83,7 @@ class Turn:
     records: list[Any] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     replies: list[tuple[str, bytes]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +300,7 @@ class Service:
                 writes=list(self._rows.writes(turn.events, turn.records, turn.now)),
                 events=turn.stored,
                 outcomes=turn.outcomes,
-                rejects=[taken.reject for taken in turn.taken if taken.reject],
+                rejects=turn.rejects,
             )
             if self._is_worth_committing(turn, unit):
                 with metrics.COMMIT_SECONDS.labels(self.name).time():
@@ -380,6 +391,8 @@ class Service:
 
     def _decide_one(self, turn: Turn, taken: Taken, known: dict[tuple[str, str], Outcome]) -> None:
         command = taken.command
+        if taken.reject is not None:
+            turn.rejects.append(taken.reject)
         if command is None:
             self._reply(turn, taken, taken.refusal)
             return
@@ -394,12 +407,14 @@ class Service:
         if isinstance(answer, Step):
             self._follow(turn, answer, command)
         outcome = answer if isinstance(answer, Refusal) else self.core.reply(command)
+        if isinstance(outcome, Refusal) and outcome.rejects:
+            turn.rejects.append(Reject(taken.received.subject, command.sender, outcome.error, taken.received.body))
         kind, data = self._reply(turn, taken, outcome)
         if command.verb not in self.core.naturally_idempotent:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if answer is outcome else "ok").inc()
+        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -459,9 +474,8 @@ class Service:
         metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
         for event in turn.events:
             metrics.EVENTS.labels(self.name, event.type).inc()
-        rejected = [taken.reject for taken in turn.taken if taken.reject]
-        metrics.REJECTS.labels(self.name).inc(len(rejected))
-        for reject in rejected:
+        metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
+        for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
 
     # beside the loop --------------------------------------------------------------------------------

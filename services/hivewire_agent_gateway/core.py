@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from hivewire.commands.agent_gateway import VERBS, AgentBrief
-from hivewire.events import Event
+from hivewire.commands.agent_gateway import VERBS, AgentBrief, Published
+from hivewire.events import Event, ForeignEvent
 from hivewire.events.agent import AgentCrashed, AgentResumed, AgentSpawned
 from hivewire.inbox import Beat
-from hivewire_agent_gateway import control, registration
+from hivewire_agent_gateway import control, publish, registration
 from hivewire_agent_gateway.beats import Told, answer
 from hivewire_agent_gateway.registry import Agent, Registry
 from hivewire_agent_gateway.states import Presence
@@ -32,12 +32,14 @@ class AgentGateway:
     """Who is registered, and who is there."""
 
     verbs: Mapping[str, type[msgspec.Struct]] = VERBS
-    naturally_idempotent: frozenset[str] = frozenset({"register", "leave"})
+    naturally_idempotent: frozenset[str] = frozenset({"register", "leave", "publish"})
 
     def __init__(self) -> None:
         self.registry = Registry()
+        self.recorded = publish.Recorded()
         self._watch = Watch()
         self._told = Told()
+        self._repeated = False
 
     def restore(self, agents: Mapping[str, Agent], now: datetime) -> None:
         """Start over from what is stored. Whoever is present has the full allowance from now."""
@@ -49,10 +51,16 @@ class AgentGateway:
 
     def decide(self, command: Command, now: datetime) -> Step | Refusal:
         """What should happen, or why not. Changes nothing."""
+        if command.verb == "publish":
+            self._repeated = publish.key_of(command) in self.recorded
+            return publish.publish(self.recorded, command, now)
         return _DECIDE[command.verb](self.registry, command, now)
 
     def evolve(self, event: Event) -> None:
         """What did happen."""
+        if isinstance(event, ForeignEvent):
+            self.recorded.add(event)
+            return
         self.registry.evolve(event)
         match event:
             case AgentSpawned(spawned_at=at) | AgentResumed(resumed_at=at):
@@ -90,8 +98,10 @@ class AgentGateway:
         """Silence counts only while we listened."""
         self._watch.extend(silence_s)
 
-    def reply(self, command: Command) -> AgentBrief:
-        """How the agent stands now."""
+    def reply(self, command: Command) -> AgentBrief | Published:
+        """How the agent stands now, or whether an event is new."""
+        if command.verb == "publish":
+            return Published(publish.key_of(command)[1], recorded=not self._repeated)
         agent_id = getattr(command.data, "agent_id", command.sender)
         agent = self.registry.get(agent_id)
         if agent is None:

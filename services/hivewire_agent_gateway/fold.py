@@ -8,7 +8,7 @@ from hivewire import codec
 from hivewire.events import CATALOGUE
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire_agent_gateway.registry import Agent, Registry
-from hivewire_agent_gateway.rows import SQL, read_agents
+from hivewire_agent_gateway.rows import AGENT_EVENTS, SQL, read_agents
 from hivewire_agent_gateway.states import IllegalTransition
 
 
@@ -25,7 +25,7 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
 async def _replay(connection: asyncpg.Connection) -> tuple[dict[str, Agent], list[str]]:
     registry = Registry()
     found = []
-    async for row in connection.cursor(SQL.history, AGENT_GATEWAY):
+    async for row in connection.cursor(SQL.history, AGENT_GATEWAY, sorted(AGENT_EVENTS)):
         event = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
         if isinstance(event, codec.Malformed):
             found.append(f"event {row['seq']}: {event.reason}")

@@ -89,6 +89,7 @@ def card_of(agent_id: str, data: Register) -> Card:
         labels=data.labels,
         # A copy: the original is a view that would keep the whole message in memory.
         metadata=data.metadata.copy(),
+        answers_while_busy=data.answers_while_busy,
     )
 
 

@@ -8,14 +8,16 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
+from hivewire.commands.agent_gateway import Publish
 from hivewire.envelope import Envelope
-from hivewire.events import Event
+from hivewire.events import Event, ForeignEvent
 from hivewire.events.agent import AgentDeleted, AgentSpawned, Card
 from hivewire.ids import new_id
 from hivewire.inbox import REPLACED, SYNC, Replaced, Sync, inbox_type
 from hivewire.subjects import AGENT_GATEWAY, Subjects
 from hivewire_agent_gateway.beats import Tell
 from hivewire_agent_gateway.core import AgentGateway
+from hivewire_agent_gateway.publish import key_of
 from hivewire_agent_gateway.registry import Agent
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
 from hivewire_service.core import Command, Message, Write
@@ -23,7 +25,7 @@ from hivewire_service.queries import load_queries
 
 SQL = load_queries("hivewire_agent_gateway", "queries.sql")
 
-_AGENT_EVENTS = frozenset(event_type for events in TRANSITIONS.values() for event_type in events)
+AGENT_EVENTS = frozenset(event_type for events in TRANSITIONS.values() for event_type in events)
 _KINDS: Mapping[type[Replaced | Sync], str] = {Replaced: REPLACED, Sync: SYNC}
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -40,16 +42,20 @@ class AgentRows:
         self._core.restore(await read_agents(connection), now)
 
     async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
-        """Nothing: every agent is in memory."""
+        """Of the events to publish, those that are in history already. Every agent is in memory."""
+        keys = sorted({key_of(command) for command in commands if isinstance(command.data, Publish)})
+        if keys:
+            rows = await connection.fetch(SQL.find_foreign_events, *zip(*keys, strict=True))
+            self._core.recorded.begin({(row["publisher"], row["event_id"]) for row in rows})
 
     def writes(
         self,
         events: Sequence[Event],
         records: Sequence[Any],  # noqa: ARG002
-        now: datetime,  # noqa: ARG002
+        now: datetime,
     ) -> Iterable[Write]:
-        """One upsert of the agents that changed, and one delete of those that are gone."""
-        changed = {event.entity_id for event in events if event.type in _AGENT_EVENTS}
+        """The agents that changed, those that are gone, and by what events from outside are recognised."""
+        changed = {event.entity_id for event in events if event.type in AGENT_EVENTS}
         agents = self._core.registry.agents
         kept = sorted(changed & agents.keys())
         gone = sorted(changed - agents.keys())
@@ -58,6 +64,9 @@ class AgentRows:
             yield Write(SQL.write_agents, tuple(columns))
         if gone:
             yield Write(SQL.delete_agents, (gone,))
+        foreign = [(event.publisher, event.event_id) for event in events if isinstance(event, ForeignEvent)]
+        if foreign:
+            yield Write(SQL.insert_foreign_events, (now, *zip(*foreign, strict=True)))
 
     async def messages(
         self,
@@ -116,6 +125,7 @@ def _row(agent_id: str, agent: Agent) -> tuple[Any, ...]:
         _json(agent.replaced),
         agent.registered_at,
         agent.changed_at,
+        card.answers_while_busy,
     )
 
 
@@ -134,6 +144,7 @@ def _agent(row: asyncpg.Record) -> Agent:
         policy=row["policy"],
         labels=_labels.decode(row["labels"]),
         metadata=msgspec.Raw(row["metadata"]),
+        answers_while_busy=row["answers_while_busy"],
     )
     return Agent(
         card=card,

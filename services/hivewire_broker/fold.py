@@ -18,7 +18,7 @@ from hivewire_broker.stored import created_of
 from hivewire_broker.task import Attempt, Task
 
 _DERIVED: Final = frozenset({"in_line", "armed_at", "requirements", "attempts"})
-_REMEMBERED: Final = frozenset({"grace_s", "sent_at"})
+_REMEMBERED: Final = frozenset({"grace_s", "pause", "sent_at"})
 """Of attempts: what is kept in memory only."""
 
 

@@ -14,12 +14,19 @@ from hivewire_broker.draft import Draft
 from hivewire_broker.fleet import AgentSeen, Fleet, Presence
 from hivewire_broker.retry import after_attempt
 from hivewire_broker.state import State
+from hivewire_broker.task import Pause
 
 
 class FleetSeen(msgspec.Struct):
     """All agents as they stand in the gateway's rows."""
 
     agents: list[AgentSeen]
+
+
+class WaitsSeen(msgspec.Struct):
+    """The attempts that wait for answers or did so before, as they stand in the conversation service's rows."""
+
+    waits: list[events.AgentWaiting]
 
 
 RESEND_AFTER: Final = timedelta(seconds=2 * limits.BEAT_INTERVAL_S)
@@ -152,6 +159,20 @@ def _resend_all(draft: Draft, state: State, fleet: Fleet, agent_id: str, now: da
             draft.resend(task, attempt)
 
 
+def _waiting(_draft: Draft, state: State, _fleet: Fleet, event: events.AgentWaiting, _now: datetime) -> None:
+    """The agent waits for answers, or goes on. After `pause_until` its time runs again without another word."""
+    task = state.held.get(event.agent_id, {}).get(event.task_id)
+    if task is not None and task.attempts[-1].number == event.attempt:
+        task.attempts[-1].pause = Pause(event.paused_s, event.waiting_since, event.pause_until)
+        state.settle(task)
+
+
+def _waits_seen(draft: Draft, state: State, fleet: Fleet, seen: WaitsSeen, now: datetime) -> None:
+    """Make good for events that did not arrive."""
+    for wait in seen.waits:
+        _waiting(draft, state, fleet, wait, now)
+
+
 def _seen(agent_id: str, instance: str, card: events.Card, *, drained: bool) -> AgentSeen:
     return AgentSeen(
         agent_id=agent_id,
@@ -173,6 +194,8 @@ _HANDLERS: Final[Mapping[type, Callable[[Draft, State, Fleet, Any, datetime], No
     events.AgentDrained: _drained,
     events.AgentUndrained: _undrained,
     events.AgentDeleted: _deleted,
+    events.AgentWaiting: _waiting,
     FleetSeen: _fleet_seen,
+    WaitsSeen: _waits_seen,
     Beat: _beat,
 }

@@ -118,6 +118,12 @@ SELECT coalesce(max(ordinal), 0) FROM task
 -- name: load_agents
 SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy FROM agent
 
+-- name: load_waits
+SELECT wait.agent_id, wait.task_id, wait.attempt, wait.paused_s, wait.waiting_since, wait.pause_until
+FROM conversation_wait AS wait
+JOIN attempt USING (task_id, attempt)
+WHERE attempt.ended_at IS NULL
+
 -- name: contents
 SELECT task_id, title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities,
        priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels,
@@ -211,3 +217,25 @@ GROUP BY status
 
 -- name: agent_counts
 SELECT state, count(*) AS agents FROM agent GROUP BY state
+
+-- name: live_at
+SELECT task_id, ordinal FROM task WHERE ended_at IS NULL AND created_at <= $1
+UNION ALL
+SELECT task_id, ordinal FROM task WHERE ended_at > $1 AND created_at <= $1
+
+-- name: completed_at
+SELECT task_id FROM task WHERE task_id = ANY($1::text[]) AND status = 'completed' AND ended_at <= $2
+
+-- name: events_of
+SELECT entity_id, recorded_at, type, data
+FROM event
+WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.') AND recorded_at <= $3
+ORDER BY seq
+
+-- name: history_bounds
+SELECT now(), min(lower_bound)
+FROM (
+    SELECT substring(pg_get_expr(relpartbound, pg_class.oid) FROM $$FROM \('([^']+)'\)$$)::timestamptz AS lower_bound
+    FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'event'::regclass
+) AS partition

@@ -8,7 +8,7 @@ import msgspec
 
 from hivewire import codec
 from hivewire.commands.broker import Backoff
-from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask
+from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
 from hivewire.views import (
     TERMINAL,
     AttemptView,
@@ -21,6 +21,7 @@ from hivewire.views import (
     TaskView,
     Why,
 )
+from hivewire_broker.as_of import queue_as_of, task_as_of
 from hivewire_broker.evolve import PLANNING, is_by_name_only
 from hivewire_broker.matching import Decision
 from hivewire_broker.rows import SQL, agent_seen
@@ -36,8 +37,10 @@ _decisions = msgspec.json.Decoder(Decision)
 _LIVE: Final = frozenset({"pending", "assigned", "running", "pending_approval", "blocked"})
 
 
-async def task(connection: asyncpg.Connection, query: OneTask, _sender: str) -> TaskView | Refusal:
-    """One task with its attempts."""
+async def task(connection: asyncpg.Connection, query: TaskAsOf, _sender: str) -> TaskView | Refusal:
+    """One task with its attempts, as it is or as it was."""
+    if query.as_of is not None:
+        return await task_as_of(connection, query.task_id, query.as_of)
     row = await connection.fetchrow(SQL.task, query.task_id)
     if row is None:
         return _unknown(query.task_id)
@@ -81,8 +84,10 @@ async def dead(connection: asyncpg.Connection, query: Listing, _sender: str) -> 
     return _page(await connection.fetch(SQL.dead_tasks, before, query.limit + 1), query.limit)
 
 
-async def queue(connection: asyncpg.Connection, query: Listing, _sender: str) -> QueueView | Refusal:
-    """What waits, counted, and a page of it in the order in which it is given out."""
+async def queue(connection: asyncpg.Connection, query: QueueAsOf, _sender: str) -> QueueView | Refusal:
+    """What waits or waited, counted, and a page of it in the order in which it is given out."""
+    if query.as_of is not None:
+        return await queue_as_of(connection, query.as_of, query.limit)
     priority, _, ordinal = (query.cursor or "").partition(".")
     after = [_number(part or None) for part in (priority, ordinal)]
     refusal = next((part for part in after if isinstance(part, Refusal)), None)
@@ -153,9 +158,9 @@ async def stats(connection: asyncpg.Connection, _query: Nothing, _sender: str) -
 
 
 READS: Mapping[str, Query] = {
-    "task": Query(OneTask, task),
+    "task": Query(TaskAsOf, task),
     "tasks": Query(ListTasks, tasks),
-    "queue": Query(Listing, queue),
+    "queue": Query(QueueAsOf, queue),
     "explain": Query(Explain, explain),
     "why": Query(OneTask, why_pending),
     "dead": Query(Listing, dead),

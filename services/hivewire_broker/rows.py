@@ -11,6 +11,7 @@ import asyncpg
 from hivewire import codec
 from hivewire.commands.broker import Retry
 from hivewire.events import Event
+from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
     TaskAssigned,
     TaskCompleted,
@@ -23,6 +24,7 @@ from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
 from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
+from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
 from hivewire_broker.stored import assigned_row, attempt_of, attempt_row, content_row, json_text, status_row, task_of
 from hivewire_broker.task import Attempt, Task
@@ -43,9 +45,9 @@ class TaskRows:
         self._dispatches = Dispatches(subjects, SQL.contents)
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
-        """Replace the core's state by what Postgres holds: all live tasks, and the agents."""
-        del now
+        """Replace the core's state by what Postgres holds: all live tasks, the agents, and who waits for answers."""
         self._broker.restore(await read_state(connection), await read_agents(connection))
+        self._broker.observe(WaitsSeen(await read_waits(connection)), now)
 
     async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
         """Bring the ended tasks that these commands name."""
@@ -158,6 +160,21 @@ def _attempt(state: State, key: tuple[str, int]) -> Attempt:
 async def read_agents(connection: asyncpg.Connection) -> list[AgentSeen]:
     """All agents of the gateway's registry."""
     return [agent_seen(row) for row in await connection.fetch(SQL.load_agents)]
+
+
+async def read_waits(connection: asyncpg.Connection) -> list[AgentWaiting]:
+    """The open attempts that wait for answers, or did so before."""
+    return [
+        AgentWaiting(
+            agent_id=row["agent_id"],
+            task_id=row["task_id"],
+            attempt=row["attempt"],
+            paused_s=row["paused_s"],
+            waiting_since=row["waiting_since"],
+            pause_until=row["pause_until"],
+        )
+        for row in await connection.fetch(SQL.load_waits)
+    ]
 
 
 def agent_seen(row: asyncpg.Record) -> AgentSeen:

@@ -27,11 +27,25 @@ class Requirements:
         self.capabilities = capabilities
 
 
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """The time in which an attempt waited for answers: of pauses that are over, and of one that is not, up to `until`."""
+
+    paused_s: float = 0.0
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def seconds(self) -> float:
+        """By so much the run timeout is later than it would be."""
+        running_s = (self.until - self.since).total_seconds() if self.since and self.until else 0.0
+        return self.paused_s + max(0.0, running_s)
+
+
 class Attempt(msgspec.Struct, kw_only=True, gc=False):
     """One attempt of a task.
 
-    `grace_s` is the time in which its agent could not be heard, `sent_at` when its dispatch was last sent; both are
-    remembered in memory only.
+    `grace_s` is the time in which its agent could not be heard, `pause` that in which it waited for answers, `sent_at`
+    when its dispatch was last sent; all of them are remembered in memory only.
     """
 
     number: int
@@ -43,6 +57,7 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     ended_at: datetime | None = None
     error: str | None = None
     grace_s: float = 0.0
+    pause: Pause = Pause()
     sent_at: datetime
 
     @property

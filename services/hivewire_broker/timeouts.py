@@ -18,12 +18,15 @@ def due_at(task: Task) -> datetime | None:
 
 
 def expires_at(task: Task, attempt: Attempt) -> tuple[datetime, TimeoutKind]:
-    """When an open attempt ends by itself, and how. The time in which its agent could not be heard does not count."""
+    """When an open attempt ends by itself, and how.
+
+    The time in which its agent could not be heard does not count, nor, for finishing it, that in which it waits for answers.
+    """
     kind: TimeoutKind
     if attempt.started_at is None:
         kind, limit = "start", attempt.assigned_at + timedelta(seconds=task.start_timeout_s)
     else:
-        kind, limit = "run", attempt.started_at + timedelta(seconds=task.timeout_s)
+        kind, limit = "run", attempt.started_at + timedelta(seconds=task.timeout_s + attempt.pause.seconds)
     if task.deadline is not None and task.deadline < limit:
         kind, limit = "deadline", task.deadline
     return (limit + timedelta(seconds=attempt.grace_s) if attempt.grace_s else limit), kind

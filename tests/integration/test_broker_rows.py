@@ -10,7 +10,7 @@ import pytest
 from hivewire import codec
 from hivewire.commands.broker import Submit
 from hivewire.inbox import KINDS, TaskDispatch
-from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask
+from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
 from hivewire.subjects import Subjects
 from hivewire.views import Explanation, Page, TaskView
 from hivewire_agent_gateway.rows import SQL as GATEWAY_SQL
@@ -69,7 +69,7 @@ async def register(driver: StoredDriver, agent: str, instance: str, slots: int =
     """An agent as the gateway writes it, and as its event tells it."""
     skills = AGENTS[agent]
     row = (agent, agent, "native", None, "present", False, codec.encode(skills).decode(), slots, None, "always-on")
-    rest = ("{}", "{}", instance, "[]", driver.now, driver.now)
+    rest = ("{}", "{}", instance, "[]", driver.now, driver.now, False)
     await driver.connection.execute(GATEWAY_SQL.write_agents, *([value] for value in (*row, *rest)))
     driver.spawn(agent, *skills, instance=instance, slots=slots)
 
@@ -284,11 +284,48 @@ async def test_reads(driver, connection):
 
 def test_every_read_has_its_parameters():
     assert {name: query.parameters for name, query in READS.items()} == {
-        "task": OneTask,
+        "task": TaskAsOf,
         "tasks": ListTasks,
-        "queue": Listing,
+        "queue": QueueAsOf,
         "explain": Explain,
         "why": OneTask,
         "dead": Listing,
         "stats": Nothing,
     }
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_past_is_what_a_snapshot_showed(driver, connection, seed):
+    choice = random.Random(seed)
+    snapshots = []
+    for number in range(150):
+        await one_step(driver, choice, number)
+        await driver.commit()
+        if choice.random() < 0.2 and driver.broker.state.tasks:
+            task = live(driver, choice)
+            queue = await ask(connection, "queue")
+            for item in queue.items:
+                item.attempts = []
+            snapshots.append((driver.now, task, await ask(connection, "task", task_id=task), queue))
+        driver.jump(0.001)
+    assert len(snapshots) >= 25
+    for moment, task, view, queue in snapshots:
+        assert await ask(connection, "task", task_id=task, as_of=moment) == view
+        past = await ask(connection, "queue", as_of=moment)
+        assert past.items == queue.items
+        assert (past.blocked, past.ready + past.queued) == (queue.blocked, queue.ready + queue.queued)
+
+
+async def test_moments_of_which_nothing_is_known(driver, connection):
+    driver.submit("t1")
+    await driver.commit()
+    before = await ask(connection, "task", task_id="t1", as_of=driver.now - timedelta(seconds=1))
+    assert (before.status, "no task 't1' at" in before.error) == (404, True)
+    later = await ask(connection, "queue", as_of=driver.now + timedelta(days=10_000))
+    assert (later.status, "has not come yet" in later.error) == (422, True)
+    await connection.execute("DROP TABLE event_all")
+    await connection.execute(
+        "CREATE TABLE event_day PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')"
+    )
+    gone = await ask(connection, "task", task_id="t1", as_of=driver.now - timedelta(days=1))
+    assert (gone.status, "history begins at 2026-01-01" in gone.error) == (422, True)

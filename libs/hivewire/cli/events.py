@@ -9,6 +9,7 @@ from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, collected, print_facts, print_json, print_json_line, print_table, say
 from hivewire.cli.reach import HISTORY, AsJson, reaches
 from hivewire.cli.render import event_line
+from hivewire.cli.show_group import ShowGroup
 from hivewire.cli.tasks import Limit
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("events", rich_help_panel=HISTORY)(reaches(events))
+    group = typer.Typer(cls=ShowGroup, help="The history: what happened, and events from outside.")
+    group.command("show")(reaches(events))
+    group.command("publish")(reaches(publish))
+    app.add_typer(group, name="events", rich_help_panel=HISTORY)
+    app.command("asyncapi", rich_help_panel=HISTORY)(asyncapi)
     app.command("rejects", rich_help_panel=HISTORY)(reaches(rejects))
 
 
@@ -57,6 +62,35 @@ async def events(
     else:
         for event in found:
             say(event_line(event, with_entity=True))
+
+
+async def publish(
+    hive: "Client",
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Such as merge.completed.", show_default=False)],
+    *,
+    data: Annotated[str, typer.Option(metavar="JSON", help="The event's fields; @FILE or - for stdin.")] = "{}",
+    event_id: Annotated[str | None, typer.Option("--id", help="Your own id: the same again is the same event.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(metavar="ID", help="What an event of a type of your own is about.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish an event of another service's or of an agent."""
+    published = await hive.publish(kind, parse.payload(data), id=event_id, entity_id=entity)
+    if as_json:
+        print_json(published)
+    else:
+        say(f"{published.event_id} is {'recorded' if published.recorded else 'in history already'}")
+
+
+def asyncapi(
+    *,
+    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+) -> None:
+    """Print the AsyncAPI document of everything on the bus: events, commands, inboxes."""
+    from hivewire.asyncapi import document
+
+    print_json(document(hive_name))
 
 
 async def rejects(

@@ -27,6 +27,11 @@ def payload(text: str) -> msgspec.Raw:
     return msgspec.Raw(body)
 
 
+def content(text: str) -> object:
+    """What is said to a peer: the text as it is, or what `@FILE` or `-` holds."""
+    return source(text).decode(errors="replace") if text == "-" or text.startswith("@") else text
+
+
 def source(text: str) -> bytes:
     """The content of `@FILE`, or of stdin for `-`.
 

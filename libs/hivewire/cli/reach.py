@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 PANEL = "Which hive"
 HIVE, TASKS, AGENTS, HISTORY = "The hive", "Tasks", "Agents", "History"
+PEERS = "Conversations"
 """Under which headings the commands are listed."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -59,19 +60,44 @@ def reaches(command: "Callable[Concatenate[Client, P], Awaitable[int | None]]") 
     return run
 
 
+def reaches_as(command: "Callable[Concatenate[Client, P], Awaitable[int | None]]") -> Callable[..., int | None]:
+    """The same for what an agent says under its own name, which its parameter `sender` gives."""
+
+    async def connected(where: dict[str, Any], *arguments: Any, **options: Any) -> int | None:
+        from hivewire.client import Client
+        from hivewire.membership import join
+
+        async with await join(find(where), options["sender"], "agent") as connection:
+            hive = Client(connection)
+            try:
+                return await command(hive, *arguments, **options)
+            finally:
+                await hive.close()
+
+    @located
+    @wraps(command)
+    def run(where: dict[str, Any], *arguments: Any, **options: Any) -> int | None:
+        return asyncio.run(connected(where, *arguments, **options))
+
+    return run
+
+
 def located(command: Callable[Concatenate[dict[str, Any], P], int | None]) -> Callable[..., int | None]:
-    """Give a command the options that say which hive is meant; its first parameter takes them."""
+    """Give a command the options that say which hive is meant, but for names that it uses itself; its first parameter
+    takes them."""
+    signature = inspect.signature(command)
+    _, *own = signature.parameters.values()
+    given = [name for name in OPTIONS if name not in signature.parameters]
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int | None:
-        where = {name: options.pop(name) for name in OPTIONS}
+        where = dict.fromkeys(OPTIONS) | {name: options.pop(name) for name in given}
         return command(where, *arguments, **options)
 
-    signature = inspect.signature(command)
-    _, *own = signature.parameters.values()
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
         for name, (kind, option) in OPTIONS.items()
+        if name in given
     ]
     run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}

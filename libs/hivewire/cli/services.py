@@ -17,6 +17,7 @@ class ServiceName(StrEnum):
 
     BROKER = "broker"
     AGENT_GATEWAY = "agent-gateway"
+    CONVERSATION = "conversation"
 
 
 class Benchmark(StrEnum):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hivewire import exit_codes
+from hivewire.cli import parse
 from hivewire.cli.output import (
     Column,
     ago,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
+AsOf = Annotated[str | None, typer.Option(metavar="1h|TIME", help="As it was then, by the history.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.", show_default=False)]
 
 
@@ -69,9 +71,9 @@ async def tasks(
 NO_TASKS = "There are no tasks yet: submit one with `hivewire submit TITLE`."
 
 
-async def task(hive: "Client", task_id: TaskId, *, as_json: AsJson = False) -> None:
-    """Show a task and its attempts."""
-    found = await hive.task(task_id)
+async def task(hive: "Client", task_id: TaskId, *, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show a task and its attempts, as it is or as it was."""
+    found = await hive.task(task_id, parse.moment(as_of) if as_of else None)
     if as_json:
         print_json(found)
     else:
@@ -95,9 +97,9 @@ async def watch(
     return exit_codes.DONE if last == "task.completed" else exit_codes.WORK_FAILED
 
 
-async def queue(hive: "Client", *, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Show what waits, in the order in which it will be dispatched."""
-    found = await hive.queue(limit)
+async def queue(hive: "Client", *, limit: Limit = 100, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show what waits, or waited, in the order in which it is dispatched."""
+    found = await hive.queue(limit, parse.moment(as_of) if as_of else None)
     if as_json:
         print_json(found)
         return

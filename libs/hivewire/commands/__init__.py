@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hivewire.commands import agent_gateway, broker
-from hivewire.subjects import AGENT_GATEWAY, BROKER
+from hivewire.commands import agent_gateway, broker, conversation
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION
 
 CATALOGUE: Mapping[str, Mapping[str, type[msgspec.Struct]]] = {
     BROKER: broker.VERBS,
     AGENT_GATEWAY: agent_gateway.VERBS,
+    CONVERSATION: conversation.VERBS,
 }
 """service -> verb -> the struct that the command's `data` holds."""
 

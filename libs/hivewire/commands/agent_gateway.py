@@ -1,10 +1,10 @@
 """What can be asked of the agent gateway."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-from hivewire import fields
+from hivewire import fields, limits
 
 AgentType = Literal["native", "remote", "simulation"]
 
@@ -29,6 +29,8 @@ class Register(msgspec.Struct, kw_only=True, omit_defaults=True):
     policy: Literal["always-on", "on-demand"] = "always-on"
     labels: fields.Labels = {}
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    answers_while_busy: bool = False
+    """Whether it answers questions although every slot is taken."""
 
 
 class Leave(msgspec.Struct):
@@ -56,6 +58,26 @@ class Remove(msgspec.Struct):
     agent_id: fields.Token
 
 
+class Publish(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event of another service or of an agent: `data` is the struct of its type.
+
+    It is in history once per publisher and `id`, which is the command's where there is none. `entity_id` names what an
+    event of a type that the catalogue does not have is about.
+    """
+
+    type: fields.Name
+    data: msgspec.Raw = fields.EMPTY_OBJECT
+    id: fields.Name | None = None
+    entity_id: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.LABEL_CHARS_MAX)] | None = None
+
+
+class Published(msgspec.Struct):
+    """The reply to an event from outside. `recorded` false: the same publisher's event of this id was there before."""
+
+    event_id: str
+    recorded: bool
+
+
 class AgentBrief(msgspec.Struct):
     """The reply to each of these commands: how the agent stands after the commit."""
 
@@ -71,4 +93,5 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "drain": Drain,
     "undrain": Undrain,
     "remove": Remove,
+    "publish": Publish,
 }

@@ -5,10 +5,37 @@ An event is a fact, named `<entity>.<event>`. On the bus it is the `data` of an 
 
 from collections.abc import Mapping
 
-from hivewire.events import agent, task
+from hivewire.events import (
+    account,
+    agent,
+    conversation,
+    log,
+    merge,
+    page,
+    preview,
+    process,
+    server,
+    task,
+    worktree,
+)
 from hivewire.events.base import Event
+from hivewire.events.foreign import ForeignEvent
 
-__all__ = ["CATALOGUE", "Event"]
+__all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
-CATALOGUE: Mapping[str, type[Event]] = {event.type: event for module in (task, agent) for event in module.EVENTS}
+_MODULES = (task, agent, conversation, merge, page, process, server, worktree, account, preview, log)
+
+CATALOGUE: Mapping[str, type[Event]] = {
+    event.type: event for module in _MODULES for event in (*module.EVENTS, *getattr(module, "OF_OTHERS", ()))
+}
 """type -> the struct that the event's `data` holds."""
+
+FOREIGN: Mapping[str, type[ForeignEvent]] = {
+    name: event for name, event in CATALOGUE.items() if issubclass(event, ForeignEvent)
+}
+"""The types that come from outside."""
+
+OWN_ENTITIES: frozenset[str] = frozenset(
+    name.partition(".")[0] for name, event in CATALOGUE.items() if not issubclass(event, ForeignEvent)
+)
+"""Of these, services alone tell, but for the types in `FOREIGN`."""

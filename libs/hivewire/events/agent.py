@@ -1,4 +1,4 @@
-"""Events of agents, written by the agent gateway."""
+"""Events of agents. Those of `EVENTS` are the registry's, written by the agent gateway."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -8,6 +8,7 @@ import msgspec
 from hivewire import fields
 from hivewire.commands.agent_gateway import AgentType
 from hivewire.events.base import Event
+from hivewire.events.foreign import ForeignEvent
 
 
 class AgentEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,6 +31,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: Literal["always-on", "on-demand"] = "always-on"
     labels: dict[str, str] = {}
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    answers_while_busy: bool = False
+    """Whether it answers questions although every slot is taken."""
 
 
 class AgentSpawned(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,6 +115,56 @@ class AgentDeleted(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     instance: str | None = None
 
 
+class Question(msgspec.Struct, frozen=True):
+    """A question that an agent waits on: its conversation, and who is asked."""
+
+    conversation_id: str
+    agent_id: str
+
+
+class AgentWaiting(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """An attempt of the agent waits for the answers to `questions`; without any it goes on.
+
+    Its run timeout is paused from `waiting_since` until `pause_until` at the latest. `paused_s` is the time of its
+    earlier pauses, in seconds. Written by the conversation service.
+    """
+
+    type: ClassVar[str] = "agent.waiting"
+
+    task_id: str
+    attempt: int
+    questions: list[Question] = []
+    paused_s: float = 0.0
+    waiting_since: datetime | None = None
+    pause_until: datetime | None = None
+    name: str = ""
+    session_id: str | None = None
+
+
+class AgentOutput(ForeignEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that the agent's model or process said. Published by the agent or by whoever runs it."""
+
+    type: ClassVar[str] = "agent.output"
+    key: ClassVar[str] = "agent_id"
+
+    agent_id: str
+    data: str
+    stream: str = "stdout"
+
+
+class AgentAccountSwitched(ForeignEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent works with another account from now on. Published by whoever runs it."""
+
+    type: ClassVar[str] = "agent.account_switched"
+    key: ClassVar[str] = "agent_id"
+
+    agent_id: str
+    account_id: str
+    previous_account_id: str | None = None
+    name: str = ""
+    reason: str = ""
+
+
 EVENTS: tuple[type[Event], ...] = (
     AgentSpawned,
     AgentUpdated,
@@ -122,3 +175,6 @@ EVENTS: tuple[type[Event], ...] = (
     AgentUndrained,
     AgentDeleted,
 )
+
+OF_OTHERS: tuple[type[Event], ...] = (AgentWaiting, AgentOutput, AgentAccountSwitched)
+"""What others tell of agents: the conversation service, and whoever runs them."""

@@ -6,10 +6,14 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact. `type` names it, `key` the field that holds the id of the entity it is about."""
+    """A fact. `type` names it, `key` the field that holds the id of the entity it is about.
+
+    `version` counts the changes of its fields that older readers would not understand.
+    """
 
     type: ClassVar[str]
     key: ClassVar[str]
+    version: ClassVar[int] = 1
 
     @property
     def entity(self) -> str:

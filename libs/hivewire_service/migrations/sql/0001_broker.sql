@@ -65,6 +65,7 @@ CREATE TABLE task (
 
 CREATE UNIQUE INDEX task_by_age ON task (ordinal);
 CREATE INDEX task_live ON task (ordinal) WHERE ended_at IS NULL;
+CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_dead ON task (ordinal) WHERE dead;
 CREATE INDEX task_by_owner ON task (owner, ordinal);
 CREATE INDEX task_by_source ON task (source, ordinal) WHERE source IS NOT NULL;

@@ -1,0 +1,165 @@
+"""Tasks and the queue as they were at a moment, folded from the events up to it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from hivewire import codec, fields
+from hivewire.events import CATALOGUE, Event
+from hivewire.events.task import TaskAssigned, TaskCompleted, TaskCreated, TaskEvent
+from hivewire.subjects import BROKER
+from hivewire.views import AttemptView, QueueView, TaskView
+from hivewire_broker.evolve import evolve
+from hivewire_broker.rows import SQL
+from hivewire_broker.state import State
+from hivewire_broker.task import Attempt, Task
+from hivewire_service.core import Refusal
+
+CHUNK: Final = 1_000
+"""Tasks whose events are read at a time."""
+WAITING: Final = frozenset({"pending", "blocked"})
+
+
+class Past:
+    """One task, as far as its events were added."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._created: TaskCreated | None = None
+        self._assigned: dict[int, TaskAssigned] = {}
+        self._result: msgspec.Raw = fields.NULL
+        self._updated_at: datetime | None = None
+
+    def add(self, event: TaskEvent, recorded_at: datetime) -> None:
+        """Add the task's next event."""
+        match event:
+            case TaskCreated():
+                self._created = event
+            case TaskAssigned():
+                self._assigned[event.attempt] = event
+            case TaskCompleted():
+                self._result = event.result
+        evolve(self._state, event)
+        self._updated_at = recorded_at
+
+    @property
+    def task(self) -> Task:
+        """How it stood."""
+        assert self._created is not None
+        return self._state.tasks[self._created.task_id]
+
+    def view(self) -> TaskView:
+        """The task as it was shown then."""
+        created, task = self._created, self.task
+        assert created is not None
+        assert self._updated_at is not None
+        last = None if task.status in WAITING else task.attempt
+        said = {name: getattr(created, name) for name in _SAID}
+        stood = {name: getattr(task, name) for name in _STOOD}
+        return TaskView(
+            **said,
+            **stood,
+            type=created.task_type,
+            attempt=len(task.attempts),
+            agent_id=last.agent_id if last else None,
+            started_at=last.started_at if last else None,
+            result=self._result,
+            updated_at=self._updated_at,
+            attempts=[self._attempt(attempt) for attempt in task.attempts],
+        )
+
+    def _attempt(self, attempt: Attempt) -> AttemptView:
+        assigned = self._assigned[attempt.number]
+        return AttemptView(
+            task_id=assigned.task_id,
+            attempt=attempt.number,
+            agent_id=attempt.agent_id,
+            instance=attempt.instance,
+            status=attempt.status,
+            assigned_at=attempt.assigned_at,
+            started_at=attempt.started_at,
+            ended_at=attempt.ended_at,
+            error=attempt.error,
+            score=assigned.score,
+            reason=assigned.reason,
+        )
+
+
+_SAID: Final = tuple(sorted(set(TaskCreated.__struct_fields__) & set(TaskView.__struct_fields__) - {"deadline"}))
+_STOOD: Final = tuple(sorted(set(Task.__struct_fields__) & set(TaskView.__struct_fields__) - set(_SAID) - {"attempts"}))
+
+
+async def task_as_of(connection: asyncpg.Connection, task_id: str, moment: datetime) -> TaskView | Refusal:
+    """One task with its attempts, as it was at `moment`."""
+    refusal = await _beyond_history(connection, moment)
+    if refusal is not None:
+        return refusal
+    past = (await _fold(connection, [task_id], moment)).get(task_id)
+    if past is None:
+        return Refusal(f"there was no task {task_id!r} at {moment.isoformat()}", 404)
+    return past.view()
+
+
+async def queue_as_of(connection: asyncpg.Connection, moment: datetime, limit: int) -> QueueView | Refusal:
+    """What waited at `moment`, counted, and its head in the order in which it would have been given out."""
+    refusal = await _beyond_history(connection, moment)
+    if refusal is not None:
+        return refusal
+    waiting: list[tuple[int, int, Past]] = []
+    rows = await connection.fetch(SQL.live_at, moment)
+    for start in range(0, len(rows), CHUNK):
+        ordinals = {row["task_id"]: row["ordinal"] for row in rows[start : start + CHUNK]}
+        folded = await _fold(connection, list(ordinals), moment)
+        waiting += [
+            (-past.task.priority, ordinals[task_id], past)
+            for task_id, past in folded.items()
+            if past.task.status in WAITING
+        ]
+    waiting.sort(key=lambda entry: entry[:2])
+    tasks = [past.task for _, _, past in waiting]
+    completed = await _completed(connection, tasks, moment)
+    ready = sum(_is_ready(task, completed, moment) for task in tasks)
+    blocked = sum(task.status == "blocked" for task in tasks)
+    items = [past.view() for _, _, past in waiting[:limit]]
+    for item in items:
+        item.attempts = []
+    return QueueView(len(tasks) - ready - blocked, ready, blocked, items)
+
+
+def _is_ready(task: Task, completed: set[str], moment: datetime) -> bool:
+    due = task.wakes_at is None or task.wakes_at <= moment
+    return task.status == "pending" and due and not task.by_name_only and completed.issuperset(task.depends_on)
+
+
+async def _completed(connection: asyncpg.Connection, tasks: Iterable[Task], moment: datetime) -> set[str]:
+    """Of what these tasks depend on, that which was completed at `moment`; nothing ever changes that."""
+    needed = sorted({task_id for task in tasks for task_id in task.depends_on})
+    return {row["task_id"] for row in await connection.fetch(SQL.completed_at, needed, moment)}
+
+
+async def _fold(connection: asyncpg.Connection, task_ids: Sequence[str], moment: datetime) -> dict[str, Past]:
+    folded: defaultdict[str, Past] = defaultdict(Past)
+    for row in await connection.fetch(SQL.events_of, BROKER, task_ids, moment):
+        folded[row["entity_id"]].add(_event(row), row["recorded_at"])
+    return folded
+
+
+def _event(row: asyncpg.Record) -> Any:
+    event: Event | codec.Malformed = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
+    if isinstance(event, codec.Malformed):
+        raise TypeError(f"the event of {row['entity_id']} can't be read: {event.reason}")
+    return event
+
+
+async def _beyond_history(connection: asyncpg.Connection, moment: datetime) -> Refusal | None:
+    """The refusal of a moment of which the events are gone, or which has not come yet."""
+    now, first = await connection.fetchrow(SQL.history_bounds) or (None, None)
+    if now is not None and moment > now:
+        return Refusal(f"{moment.isoformat()} has not come yet: leave --as-of out for the present", 422)
+    if first is not None and moment < first:
+        return Refusal(f"history begins at {first.isoformat()}: nothing is known of {moment.isoformat()}", 422)
+    return None

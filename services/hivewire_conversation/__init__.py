@@ -1,0 +1,1 @@
+"""The conversation service: questions, answers and messages between agents."""

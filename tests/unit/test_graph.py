@@ -1,0 +1,53 @@
+import msgspec
+import pytest
+
+from hivewire.graph import Graph, GraphSpec, problem
+
+SPEC = msgspec.convert(
+    {
+        "nodes": [{"id": "boss", "role": "orchestrator"}, {"id": "ann"}, {"id": "bob"}, {"id": "eve"}],
+        "edges": [
+            {"from": "ann", "to": "bob", "label": "asks"},
+            {"from": "bob", "to": "eve", "bidirectional": True},
+            {"from": "*", "to": "boss"},
+        ],
+    },
+    GraphSpec,
+)
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver", "allowed"),
+    [
+        ("ann", "bob", True),
+        ("bob", "ann", False),
+        ("eve", "bob", True),
+        ("bob", "eve", True),
+        ("boss", "ann", True),
+        ("boss", "stranger", True),
+        ("stranger", "boss", True),
+        ("ann", "ann", True),
+        ("ann", "eve", False),
+    ],
+)
+def test_who_may_speak_to_whom(sender, receiver, allowed):
+    reason = Graph.of(SPEC).blocks(sender, receiver)
+    assert reason is None if allowed else reason == f"the graph has no edge from {sender} to {receiver}"
+
+
+def test_everybody_to_everybody():
+    spec = msgspec.convert({"edges": [{"from": "*", "to": "*"}]}, GraphSpec)
+    assert problem(spec) is None
+    assert Graph.of(spec).blocks("x", "y") is None
+
+
+def test_problems():
+    assert problem(SPEC) is None
+    twice = msgspec.convert({"nodes": [{"id": "a"}, {"id": "a"}]}, GraphSpec)
+    assert problem(twice) == "node 'a' is there twice"
+    loose = msgspec.convert({"nodes": [{"id": "a"}], "edges": [{"from": "a", "to": "b"}]}, GraphSpec)
+    assert "'b', which is no node" in problem(loose)
+
+
+def test_a_graph_is_read_back_equal():
+    assert msgspec.json.decode(msgspec.json.encode(SPEC), type=GraphSpec) == SPEC
