@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
 from hivewire_broker.states import ATTEMPT, TASK
+from hivewire_conversation.states import CONVERSATION, MESSAGE
 
 State = TypeVar("State", bound=str | None)
 
@@ -21,7 +22,13 @@ that has no arrow from a state is refused there and changes nothing.
 
 def page() -> str:
     """The whole page."""
-    sections = {"Tasks": diagram(TASK), "Attempts": diagram(ATTEMPT), "Agents": diagram(TRANSITIONS)}
+    sections = {
+        "Tasks": diagram(TASK),
+        "Attempts": diagram(ATTEMPT),
+        "Agents": diagram(TRANSITIONS),
+        "Questions": diagram(CONVERSATION),
+        "Messages": diagram(MESSAGE),
+    }
     return INTRODUCTION + "".join(f"\n## {title}\n\n{drawn}\n" for title, drawn in sections.items())
 
 

@@ -1,10 +1,11 @@
 """The reads that services answer over `<hive>.get.<service>.<query>.<sender>`, with their parameters."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
-from hivewire import fields, limits
+from hivewire import fields, limits, subjects
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=limits.LIST_ITEMS_MAX)]
 
@@ -127,3 +128,10 @@ HISTORY: dict[str, type[msgspec.Struct]] = {
     "reject": OneReject,  # -> RejectView
 }
 """Answered by every service alike, over the history of all of them."""
+
+CATALOGUE: Mapping[str, Mapping[str, type[msgspec.Struct]]] = {
+    subjects.BROKER: BROKER | HISTORY,
+    subjects.AGENT_GATEWAY: AGENT_GATEWAY | HISTORY,
+    subjects.CONVERSATION: CONVERSATION | HISTORY,
+}
+"""service -> query -> the struct of its parameters."""

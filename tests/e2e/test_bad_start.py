@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from e2e.up import HIVEWIRE, Up, free_port
+from hivewire_service.supervisor import SERVICES
 
 
 @contextmanager
@@ -109,14 +110,14 @@ def test_a_data_directory_that_is_not_writable(own_up: Up, locked_folder):
     assert line == f"hivewire: cannot use {data}: it is not writable: choose another directory with --data"
 
 
-@pytest.mark.parametrize("service", ["broker", "agent-gateway"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_nats_is_not_reachable(up: Up, service: str):
     nowhere = f"nats://127.0.0.1:{free_port()}"
     line = serve(up, service, **where(up) | {"NATS_URL": nowhere})
     assert f"NATS is not reachable at {nowhere}" in line
 
 
-@pytest.mark.parametrize("service", ["broker", "agent-gateway"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_postgres_is_not_reachable(up: Up, service: str):
     line = serve(
         up, service, **where(up) | {"HIVEWIRE_POSTGRES_DSN": f"postgresql://x:secret@127.0.0.1:{free_port()}/x"}
@@ -138,7 +139,7 @@ def test_credentials_that_the_server_does_not_know(up: Up, tmp_path):
     assert "NATS is not reachable" in serve(up, "broker", **settings)
 
 
-@pytest.mark.parametrize("service", ["broker", "agent-gateway"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_nats_server_that_is_too_old(up: Up, service: str):
     about = {"server_id": "OLD", "version": "2.10.29", "max_payload": 1024 * 1024, "proto": 1, "headers": True}
     greeting = b"INFO " + json.dumps(about).encode() + b"\r\nPONG\r\n"

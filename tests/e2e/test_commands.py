@@ -5,9 +5,9 @@ import json
 import pytest
 
 from e2e.up import Up, eventually
+from hivewire_service.supervisor import SERVICES
 
 ECHO = """printf '{"seen": "%s"}' "$HIVEWIRE_TASK_ID" """
-SERVICES = ("broker", "agent-gateway")
 
 
 def test_a_submitted_task_is_done_and_its_result_printed(up: Up, skill, exec_agent):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from e2e.up import Up, alive, eventually
+from hivewire_service.supervisor import SERVICES
 
 
 def test_it_stops_within_seconds_and_leaves_no_process(own_up: Up):
@@ -76,7 +77,7 @@ def test_a_data_directory_in_use_is_refused_and_the_first_up_not_disturbed(up: U
 def test_what_ends_is_started_again(own_up: Up, exec_agent):
     own_up.start()
     exec_agent(own_up, "shell-1", "shell", "echo ok")
-    for name in ("broker", "agent-gateway", "nats-server", "postgres"):
+    for name in (*SERVICES, "nats-server", "postgres"):
         victim = own_up.service(name)
         victim.kill()
         psutil.wait_procs([victim], 10)

@@ -125,7 +125,7 @@ class Up:
             process.kill()
             process.wait()
         assert process.returncode == exits, f"{arguments} ended with {process.returncode}: {errors or output}"
-        assert "Traceback" not in errors + output
+        assert "Traceback" not in errors
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def error(self, *arguments: str, exits: int) -> str:

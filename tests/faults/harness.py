@@ -22,6 +22,8 @@ from hivewire.envelope import Envelope
 from hivewire.subjects import Subjects, reply_prefix
 from hivewire_agent_gateway import fold as agent_fold
 from hivewire_broker import fold as task_fold
+from hivewire_conversation import fold as conversation_fold
+from hivewire_service.supervisor import SERVICES
 
 AGENTS = 4
 SLOTS = 16
@@ -62,11 +64,9 @@ def _lose_streams(up: Up) -> None:
     server.kill()
 
 
-BROKER = killed("broker")
-AGENT_GATEWAY = killed("agent-gateway")
-NATS = killed("nats-server")
-POSTGRES = killed("postgres")
-STREAMS = Fault("streams deleted", _lose_streams)
+PROCESSES = (*SERVICES, "nats-server", "postgres")
+BREAKS = (*map(killed, PROCESSES), Fault("streams deleted", _lose_streams))
+FOLDS = (task_fold, agent_fold, conversation_fold)
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Run:
         outcome.repeated = sum(count > 1 for count in self._runs.values())
         outcome.agents_lost = await database.fetchval("SELECT count(*) FROM event WHERE type = 'agent.crashed'")
         outcome.unpublished = len(await self._unpublished(database))
-        outcome.differences = await task_fold.differences(database) + await agent_fold.differences(database)
+        outcome.differences = [line for fold in FOLDS for line in await fold.differences(database)]
 
     async def _unpublished(self, database: asyncpg.Connection) -> set[tuple[str, int]]:
         """Writer and number of each event that is not on the bus when the services say that all are."""

@@ -9,17 +9,15 @@ from e2e.up import Up
 from faults import harness
 from hivewire.limits import BEAT_INTERVAL_S, BEATS_MISSED_MAX
 
-KILLS = [harness.BROKER, harness.AGENT_GATEWAY, harness.NATS, harness.POSTGRES, harness.STREAMS]
-
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("fault", KILLS, ids=lambda fault: fault.name.replace(" ", "-"))
+@pytest.mark.parametrize("fault", harness.BREAKS, ids=lambda fault: fault.name.replace(" ", "-"))
 async def test_nothing_is_lost_or_done_twice(fault: harness.Fault, seed: int, record, tmp_path):
     await survives([fault] * 5, seed, record, tmp_path, tasks=2_000, per_second=100)
 
 
-@pytest.mark.parametrize("process", ["broker", "agent-gateway", "nats-server", "postgres"])
+@pytest.mark.parametrize("process", harness.PROCESSES)
 async def test_a_pause_beyond_the_agents_allowance_loses_none_of_them(process: str, seed: int, record, tmp_path):
     fault = harness.paused(process, seconds=BEAT_INTERVAL_S * BEATS_MISSED_MAX + 3)
     await survives([fault], seed, record, tmp_path, tasks=200, per_second=10)
