@@ -8,6 +8,7 @@ from typing import TypeVar
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
 from hivewire_broker.states import ATTEMPT, TASK
 from hivewire_conversation.states import CONVERSATION, MESSAGE
+from hivewire_tick_engine.states import TRANSITIONS as SIMULATION
 
 State = TypeVar("State", bound=str | None)
 
@@ -28,6 +29,7 @@ def page() -> str:
         "Agents": diagram(TRANSITIONS),
         "Questions": diagram(CONVERSATION),
         "Messages": diagram(MESSAGE),
+        "Simulations": diagram(SIMULATION),
     }
     return INTRODUCTION + "".join(f"\n## {title}\n\n{drawn}\n" for title, drawn in sections.items())
 

@@ -58,9 +58,18 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embed
 @pytest.fixture
 def hive(stack: Embedded, tmp_path: Path) -> Hive:
     """A hive that no other test sees."""
+    return _hive(stack, tmp_path / "hive")
+
+
+@pytest.fixture
+def other_hive(stack: Embedded, tmp_path: Path) -> Hive:
+    """A second one."""
+    return _hive(stack, tmp_path / "other")
+
+
+def _hive(stack: Embedded, folder: Path) -> Hive:
     name = f"hive{next(_numbers)}"
     issuer = stack.nats.add_hive(name)
-    folder = tmp_path / "credentials"
     folder.mkdir()
     return Hive(name, stack.nats.url, stack.postgres.dsn, stack.nats.keys_file(name), issuer, folder)
 

@@ -124,7 +124,16 @@ def _first_paragraph(text: str) -> str:
 def _twin(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The same struct with any JSON in the place of opaque JSON, of whose defaults no schema can be made."""
     made = [(field.name, _without_raw(field.type), _field(field)) for field in msgspec.structs.fields(struct)]
-    return msgspec.defstruct(struct.__name__, made, kw_only=True, namespace={"__doc__": struct.__doc__})
+    told = struct.__struct_config__
+    return msgspec.defstruct(
+        struct.__name__,
+        made,
+        kw_only=True,
+        module=struct.__module__,  # tells structs of the same name apart
+        tag_field=told.tag_field,
+        tag=told.tag,
+        namespace={"__doc__": struct.__doc__},
+    )
 
 
 def _field(field: msgspec.structs.FieldInfo) -> Any:

@@ -24,6 +24,7 @@ from hivewire.membership import join
 from hivewire.nats_context import nats_context
 from hivewire.paging import PageOf
 from hivewire.results import Results
+from hivewire.simulations import Simulations
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, token
 from hivewire.submission import TaskOptions, submission
 from hivewire.views import (
@@ -104,6 +105,7 @@ class Client:
     ) -> None:
         self.connection = connection
         self.timeout_s = timeout_s
+        self.simulations = Simulations(connection, timeout_s)
         self._results = Results(connection)
         self._asking = asking or Asking(connection)
 

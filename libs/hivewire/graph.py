@@ -1,7 +1,8 @@
 """Who may talk to whom: the rules of a communication graph, for the live hive and for simulations alike.
 
 A message is allowed along an edge, from an agent that the graph marks as orchestrator, and to oneself. `*` as an end of
-an edge stands for everybody. A question follows the same rules, except that nobody asks himself.
+an edge stands for everybody. A graph without edges restricts nobody. A question follows the same rules, except that
+nobody asks himself.
 """
 
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     bidirectional: bool = False
 
 
-class GraphSpec(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class GraphSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A graph as it is written down."""
 
     nodes: Annotated[list[Node], msgspec.Meta(max_length=limits.GRAPH_NODES_MAX)] = []
@@ -43,11 +44,11 @@ class Graph:
 
     def __init__(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> None:
         self._orchestrators = {node.id for node in nodes if node.role == ORCHESTRATOR}
-        self._edges: set[tuple[str, str]] = set()
+        self._ways: dict[str, set[str]] = {}
         for edge in edges:
-            self._edges.add((edge.source, edge.target))
+            self._ways.setdefault(edge.source, set()).add(edge.target)
             if edge.bidirectional:
-                self._edges.add((edge.target, edge.source))
+                self._ways.setdefault(edge.target, set()).add(edge.source)
 
     @classmethod
     def of(cls, spec: GraphSpec) -> "Graph":
@@ -55,13 +56,19 @@ class Graph:
         return cls(spec.nodes, spec.edges)
 
     def blocks(self, sender: str, receiver: str) -> str | None:
-        """Why `sender` may not speak to `receiver`; None: it may."""
-        if sender == receiver or sender in self._orchestrators:
+        """Why `sender` may not speak to `receiver`, or to everybody (`*`); None: it may."""
+        if not self._ways or sender == receiver or sender in self._orchestrators:
             return None
-        ways = ((sender, receiver), (sender, ANYBODY), (ANYBODY, receiver), (ANYBODY, ANYBODY))
-        if any(way in self._edges for way in ways):
-            return None
+        for reached in (self._ways.get(sender, ()), self._ways.get(ANYBODY, ())):
+            if receiver in reached or ANYBODY in reached:
+                return None
+        if receiver == ANYBODY:
+            return f"only an orchestrator may speak to everybody, and {sender} is none"
         return f"the graph has no edge from {sender} to {receiver}"
+
+    def reached_from(self, sender: str) -> set[str]:
+        """The ends of the edges that lead from an agent; `*` is everybody."""
+        return self._ways.get(sender, set()) | self._ways.get(ANYBODY, set())
 
 
 def problem(spec: GraphSpec) -> str | None:

@@ -82,6 +82,42 @@ class Explain(msgspec.Struct, omit_defaults=True):
     attempt: fields.Attempt | None = None
 
 
+class OneSimulation(msgspec.Struct):
+    """Names a simulation."""
+
+    simulation_id: fields.Token
+
+
+class TwoSimulations(msgspec.Struct):
+    """Names two simulations."""
+
+    simulation_id: fields.Token
+    other_id: fields.Token
+
+
+class ListMessages(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Messages of a simulation's present run. `agent_id` sent them or was to get them."""
+
+    simulation_id: fields.Token
+    agent_id: fields.Token | None = None
+    status: fields.Name | None = None
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
+class ListSimulationEvents(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Events of a simulation's present run. `tick_index` is one tick, `tick_min` and `tick_max` bound a range."""
+
+    simulation_id: fields.Token
+    event_type: fields.Name | None = None
+    tick_index: fields.Count | None = None
+    tick_min: fields.Count | None = None
+    tick_max: fields.Count | None = None
+    agent_id: fields.Token | None = None
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
 class Nothing(msgspec.Struct):
     """A read without parameters."""
 
@@ -116,6 +152,15 @@ BROKER: dict[str, type[msgspec.Struct]] = {
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView
     "agent": OneAgent,  # -> AgentView
+}
+TICK_ENGINE: dict[str, type[msgspec.Struct]] = {
+    "simulations": Listing,  # -> Page of SimulationView
+    "simulation": OneSimulation,  # -> SimulationView
+    "messages": ListMessages,  # -> Page of MessageView
+    "simulation_events": ListSimulationEvents,  # -> Page of EventView
+    "topology": OneSimulation,  # -> Topology
+    "replay": OneSimulation,  # -> Comparison
+    "diff": TwoSimulations,  # -> Comparison
 }
 CONVERSATION: dict[str, type[msgspec.Struct]] = {
     "conversation": OneConversation,  # -> ConversationView

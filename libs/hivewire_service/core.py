@@ -41,9 +41,12 @@ class Refusal(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Step:
-    """What follows from one input: facts, and what is kept beside them (a decision's record, say) but is no fact."""
+    """What follows from one input: facts, and what is kept beside them (a decision's record, say) but is no fact.
 
-    events: list[Event] = field(default_factory=list)
+    Each event evolves before the next is asked for, so a generator may decide the later ones by what the earlier did.
+    """
+
+    events: Iterable[Event] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
 
 

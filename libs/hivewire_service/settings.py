@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1
     """Copies of each stream in a NATS cluster."""
+    callables: dict[str, str] = {}
+    """Behaviours of simulated agents that are Python callables: name -> `module:function`."""
     log_format: Literal["auto", "pretty", "json"] = "auto"
     """`auto` is pretty on a terminal and JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

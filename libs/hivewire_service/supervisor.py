@@ -22,7 +22,7 @@ import structlog
 from hivewire.context import CONTEXT_FILE, Context, user_context_file
 from hivewire.errors import HivewireError
 from hivewire.private_file import write_private
-from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
 from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, port_is_free
@@ -32,7 +32,7 @@ from hivewire_service.roles import RESERVED_NAMES, Role
 
 log = structlog.get_logger()
 
-SERVICES = (BROKER, AGENT_GATEWAY, CONVERSATION)
+SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 """What `up` starts, each as a process of its own."""
 
 SERVICE_GRACE_S = 2.5

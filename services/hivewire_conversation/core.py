@@ -87,17 +87,15 @@ class Conversations:
     def observe(self, observation: Any, now: datetime) -> Step:
         """Agents come and go: who registers is sent what is open for it, who is removed will not answer."""
         self._now = now
-        step = Step()
+        events: list[Event] = []
         if isinstance(observation, AgentsSeen):
             registered = agents.take_all(self.seen, observation)
-            step.events += self._after_removal(self._missing_again(), now)
+            events += self._after_removal(self._missing_again(), now)
         else:
             registered = agents.take(self.seen, observation)
             if isinstance(observation, AgentDeleted):
-                step.events += self._after_removal([observation.agent_id], now)
-        for agent_id in registered:
-            step.records += self._delivery.registered(agent_id, now)
-        return step
+                events += self._after_removal([observation.agent_id], now)
+        return Step(events, [told for agent_id in registered for told in self._delivery.registered(agent_id, now)])
 
     def advance(self, now: datetime) -> Step:
         """What expires, and what is sent again. The events must be evolved, or the state loaded anew."""

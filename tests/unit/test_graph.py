@@ -41,6 +41,22 @@ def test_everybody_to_everybody():
     assert Graph.of(spec).blocks("x", "y") is None
 
 
+def test_without_edges_everything_is_allowed():
+    spec = msgspec.convert({"nodes": [{"id": "a"}, {"id": "b"}]}, GraphSpec)
+    assert Graph.of(spec).blocks("a", "b") is Graph.of(spec).blocks("a", "*") is None
+
+
+def test_only_an_orchestrator_speaks_to_everybody():
+    graph = Graph.of(SPEC)
+    assert graph.blocks("boss", "*") is None
+    assert graph.blocks("ann", "*") == "only an orchestrator may speak to everybody, and ann is none"
+
+
+def test_whom_edges_lead_to():
+    graph = Graph.of(SPEC)
+    assert [graph.reached_from(name) for name in ("ann", "eve")] == [{"bob", "boss"}, {"bob", "boss"}]
+
+
 def test_problems():
     assert problem(SPEC) is None
     twice = msgspec.convert({"nodes": [{"id": "a"}, {"id": "a"}]}, GraphSpec)

@@ -17,6 +17,7 @@ class ServiceName(StrEnum):
 
     BROKER = "broker"
     AGENT_GATEWAY = "agent-gateway"
+    TICK_ENGINE = "tick-engine"
     CONVERSATION = "conversation"
 
 
@@ -26,6 +27,7 @@ class Benchmark(StrEnum):
     LATENCY = "latency"
     THROUGHPUT = "throughput"
     IDLE = "idle"
+    TICKS = "ticks"
 
 
 def register(app: typer.Typer) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hivewire.commands import agent_gateway, broker, conversation
-from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION
+from hivewire.commands import agent_gateway, broker, conversation, tick_engine
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
 
 CATALOGUE: Mapping[str, Mapping[str, type[msgspec.Struct]]] = {
     BROKER: broker.VERBS,
     AGENT_GATEWAY: agent_gateway.VERBS,
+    TICK_ENGINE: tick_engine.VERBS,
     CONVERSATION: conversation.VERBS,
 }
 """service -> verb -> the struct that the command's `data` holds."""

@@ -63,7 +63,7 @@ class Receive(msgspec.Struct):
     ids: Annotated[list[fields.Token], msgspec.Meta(min_length=1, max_length=RECEIVED_MAX)]
 
 
-class SetGraph(GraphSpec):
+class SetGraph(GraphSpec, frozen=True):
     """Who may talk to whom from now on."""
 
 

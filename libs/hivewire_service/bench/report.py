@@ -11,8 +11,9 @@ from hivewire_service.bench.idle import Idle
 from hivewire_service.bench.latency import Latency
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.throughput import Throughput
+from hivewire_service.bench.ticks import Ticks
 
-Result = Latency | Throughput | Idle
+Result = Latency | Throughput | Idle | Ticks
 
 
 def show(machine: Machine, results: Mapping[str, Result]) -> None:

@@ -8,5 +8,5 @@ down_revision = None
 
 def upgrade() -> None:
     """Create all tables in the empty schema."""
-    for name in ("chassis", "broker", "agent_gateway", "conversation"):
+    for name in ("chassis", "broker", "agent_gateway", "conversation", "tick_engine"):
         execute_file(f"0001_{name}.sql")

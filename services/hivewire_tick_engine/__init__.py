@@ -1,0 +1,1 @@
+"""The tick engine: fleets rehearse, tick by tick."""
