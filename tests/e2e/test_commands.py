@@ -2,9 +2,11 @@
 
 import json
 
+import msgspec
 import pytest
 
 from e2e.up import Up, eventually
+from hivewire.errors import RefusedError
 from hivewire_service.supervisor import SERVICES
 
 ECHO = """printf '{"seen": "%s"}' "$HIVEWIRE_TASK_ID" """
@@ -202,6 +204,16 @@ def _line_within(process, seconds: float) -> str | None:
 
     readable, _, _ = select.select([process.stdout], [], [], seconds)
     return process.stdout.readline() if readable else None
+
+
+async def test_what_could_not_be_taken_is_kept_whole(up: Up, skill):
+    async with up.client() as client:
+        with pytest.raises(RefusedError, match="unknown command"):
+            await client.connection.command("broker", "conquer", {"what": skill}, msgspec.Raw)
+    newest, *_ = up.json("rejects")
+    assert (newest["reason"], newest["service"]) == ("unknown command 'conquer'", "broker")
+    assert json.loads(newest["body"])["data"] == {"what": skill}
+    assert up.json("rejects", str(newest["reject_id"])) == newest
 
 
 def test_the_fleet_is_listed_and_an_agent_drained(up: Up, skill, exec_agent):

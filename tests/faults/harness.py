@@ -1,10 +1,11 @@
 """Kills parts of a hive while a fleet works, and counts what was lost or done twice.
 
 The load is an open loop: tasks are submitted at a steady pace, whatever happens to the hive. Kills come at moments that
-a seed decides. After each, a probe measures how long it takes until the registry answers and a new task is completed.
+a seed decides. After each, a probe measures how long it takes until every service answers and a new task is completed.
 """
 
 import asyncio
+import importlib
 import random
 import shutil
 import time
@@ -19,10 +20,9 @@ import nats
 from e2e.up import Up
 from hivewire import Agent, Client, codec
 from hivewire.envelope import Envelope
+from hivewire.reads import Listing
 from hivewire.subjects import Subjects, reply_prefix
-from hivewire_agent_gateway import fold as agent_fold
-from hivewire_broker import fold as task_fold
-from hivewire_conversation import fold as conversation_fold
+from hivewire.views import Page
 from hivewire_service.supervisor import SERVICES
 
 AGENTS = 4
@@ -66,7 +66,7 @@ def _lose_streams(up: Up) -> None:
 
 PROCESSES = (*SERVICES, "nats-server", "postgres")
 BREAKS = (*map(killed, PROCESSES), Fault("streams deleted", _lose_streams))
-FOLDS = (task_fold, agent_fold, conversation_fold)
+FOLDS = [importlib.import_module(f"hivewire_{service.replace('-', '_')}.fold") for service in SERVICES]
 
 
 @dataclass
@@ -164,7 +164,8 @@ class Run:
 
     async def _recovery_s(self, client: Client) -> float:
         struck = time.monotonic()
-        await client.agent("worker-0")
+        for service in SERVICES:
+            await client.connection.read(service, "rejects", Listing(1), Page)
         await client.ended(await self._submit(client, 0), PATIENCE_S)
         return time.monotonic() - struck
 
