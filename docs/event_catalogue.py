@@ -1,4 +1,4 @@
-"""Writes the catalogue of events of the documentation from the structs. `make docs` runs it."""
+"""Writes the catalogue of events of the documentation from the structs. `generate.py` runs it."""
 
 import inspect
 import re
@@ -63,7 +63,3 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def _type(annotation: object) -> str:
     text = inspect.formatannotation(annotation).replace("msgspec.Raw", "JSON")
     return re.sub(r"(\w+\.)+(?=\w)", "", text)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())

@@ -1,4 +1,7 @@
-"""Draws the state machines of the documentation from the services' transition tables. `make docs` runs it."""
+"""Draws the state machines of the documentation from the services' tables, and writes its catalogue of events.
+
+`make docs` runs it.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -51,4 +54,7 @@ def _node(state: str | None) -> str:
 
 
 if __name__ == "__main__":
+    import event_catalogue
+
     PAGE.write_text(page())
+    event_catalogue.PAGE.write_text(event_catalogue.page())

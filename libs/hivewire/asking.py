@@ -94,6 +94,7 @@ class Asking:
         Raises:
             NoAnswer: nobody answered in time, or nobody ever will.
             RefusedError: the question cannot be put: there is no such target, say, or all would wait for one another.
+            NotReachable: the connection was closed meanwhile.
         """
         assert ask.id is not None
         async with self._hearing(ask.id) as heard:
@@ -162,14 +163,18 @@ class Asking:
 
     async def _ended(self, view: ConversationView, heard: "asyncio.Future[QuestionEnded]") -> QuestionEnded:
         while view.state in OPEN:
-            await asyncio.wait((heard,), timeout=LOOK_S)
+            either: set[asyncio.Future[Any]] = {heard, self._connection.closed}
+            await asyncio.wait(either, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             if heard.done() and not heard.cancelled():
                 return heard.result()
             if heard.cancelled():
                 heard = self._waiting[view.conversation_id] = asyncio.get_running_loop().create_future()
             query = OneConversation(view.conversation_id)
-            with contextlib.suppress(NotReachable):  # the next look is as good
+            try:
                 view = await self._connection.read(CONVERSATION, "conversation", query, ConversationView)
+            except NotReachable:
+                if self._connection.closed.done():
+                    raise  # nobody will answer here; else the next look is as good
         return QuestionEnded(
             conversation_id=view.conversation_id,
             thread=view.thread,

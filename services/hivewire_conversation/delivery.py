@@ -1,7 +1,7 @@
 """What is sent to whose inbox: when it happens, again when its receiver registers, and until a receipt came."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -13,6 +13,8 @@ from hivewire_conversation.state import State
 from hivewire_conversation.timers import Resends
 
 RESENT_PER_STEP_MAX: Final = 500
+UNRECEIVED_KEPT: Final = timedelta(days=1)
+"""For so long askers are told how their questions ended; afterwards they have to look."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -32,7 +34,7 @@ class Delivery:
 
     def restore(self, now: datetime) -> None:
         """Begin with everything that is on its way."""
-        for index in (self._state.asked_by, self._state.asked_of, self._state.messages_to):
+        for index in (self._state.asked_of, self._state.ends_for, self._state.messages_to):
             for keys in index.values():
                 for key in keys:
                     self._resends.sent(key, now)
@@ -66,7 +68,7 @@ class Delivery:
 
     def due(self, now: datetime) -> list[Send]:
         """What is sent again to agents that are there. Whoever is away is sent everything when it registers."""
-        sends = (self._unreceived(key) for key in self._resends.due(now, RESENT_PER_STEP_MAX))
+        sends = (self._unreceived(key, now) for key in self._resends.due(now, RESENT_PER_STEP_MAX))
         return [send for send in sends if send is not None and self._is_present(send.agent_id)]
 
     def next_due(self) -> datetime | None:
@@ -76,10 +78,10 @@ class Delivery:
     def _open_for(self, agent_id: str) -> Iterator[str]:
         state = self._state
         yield from state.asked_of.get(agent_id, ())
-        yield from (key for key in state.asked_by.get(agent_id, ()) if state.conversations[key].tells_asker)
+        yield from state.ends_for.get(agent_id, ())
         yield from state.messages_to.get(agent_id, ())
 
-    def _unreceived(self, key: str) -> Send | None:
+    def _unreceived(self, key: str, now: datetime) -> Send | None:
         message = self._state.messages.get(key)
         if message is not None:
             return Send(message.agent_id, key)
@@ -87,7 +89,9 @@ class Delivery:
         if conversation is not None and conversation.state == "asked":
             return Send(conversation.agent_id, key)
         if conversation is not None and conversation.tells_asker:
-            return Send(conversation.asker, key)
+            if conversation.ended_at is None or now - conversation.ended_at < UNRECEIVED_KEPT:
+                return Send(conversation.asker, key)
+            self._state.forget_later(conversation)
         self._resends.received(key)
         return None
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -19,7 +19,7 @@ from hivewire.inbox import ANSWER, MESSAGE, QUESTION, MessageReceived, QuestionA
 from hivewire.subjects import CONVERSATION, Subjects
 from hivewire_conversation.conversation import Attempt, Wait
 from hivewire_conversation.core import Conversations
-from hivewire_conversation.delivery import Send
+from hivewire_conversation.delivery import UNRECEIVED_KEPT, Send
 from hivewire_conversation.messages import GRAPH_ID
 from hivewire_conversation.seen import AgentSeen
 from hivewire_conversation.shown import message_received, question_asked, question_ended
@@ -39,9 +39,6 @@ from hivewire_service.core import Command, Message, Write
 from hivewire_service.queries import load_queries
 
 SQL = load_queries("hivewire_conversation", "queries.sql")
-
-UNRECEIVED_KEPT: Final = timedelta(days=1)
-"""For so long askers are told how their questions ended; afterwards they have to look."""
 
 _graphs = msgspec.json.Decoder(GraphSpec)
 _TOLD = (

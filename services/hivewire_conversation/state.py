@@ -21,7 +21,9 @@ class State:
         self.graph_spec: GraphSpec | None = None
         self.graph: Graph | None = None
         self.asked_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        """By asker: its open questions, and those of whose end it has to learn."""
+        """By asker: its open questions."""
+        self.ends_for: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        """By asker: its questions of whose end it has to learn."""
         self.asked_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """By agent: the open questions to it."""
         self.messages_to: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -40,15 +42,16 @@ class State:
             self.asked_by[conversation.asker][key] = None
             self.asked_of[conversation.agent_id][key] = None
             return
+        _drop(self.asked_by, conversation.asker, key)
         _drop(self.asked_of, conversation.agent_id, key)
         if conversation.tells_asker:
-            self.asked_by[conversation.asker][key] = None
+            self.ends_for[conversation.asker][key] = None
         else:
             self.forget_later(conversation)
 
     def forget_later(self, conversation: Conversation) -> None:
-        """Nobody has to learn of it any more; it is remembered for a while, in case somebody names it."""
-        _drop(self.asked_by, conversation.asker, conversation.conversation_id)
+        """Nobody is told of it any more; it is remembered for a while, in case somebody names it."""
+        _drop(self.ends_for, conversation.asker, conversation.conversation_id)
         self._ended[conversation.conversation_id] = None
 
     def put_message(self, message: Message) -> None:

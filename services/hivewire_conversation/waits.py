@@ -83,7 +83,7 @@ def is_follow_up(state: State, conversation_id: str) -> bool:
 def expects_follow_up(state: State, agent_id: str, asker: str, thread: str) -> bool:
     """Whether `agent_id` waits for an answer of `asker` in this thread."""
     return any(
-        (question := state.conversations[key]).open and question.agent_id == asker and question.thread == thread
+        (question := state.conversations[key]).agent_id == asker and question.thread == thread
         for key in state.asked_by.get(agent_id, ())
     )
 

@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-PARTS = {"latency": "completed", "throughput": "share_of_floor", "idle": "cpu_percent", "ticks": "persisted_growth"}
+PARTS = {
+    "latency": "completed",
+    "throughput": "share_of_floor",
+    "events": "events_per_s",
+    "idle": "cpu_percent",
+    "ticks": "persisted_growth",
+}
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -31,4 +37,4 @@ def test_an_unknown_benchmark_is_refused():
     )
 
     assert done.returncode == 2
-    assert "'latency', 'throughput', 'idle', 'ticks'" in done.stderr
+    assert "'latency', 'throughput', 'events', 'idle', 'ticks'" in done.stderr

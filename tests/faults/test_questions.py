@@ -6,13 +6,14 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import quantiles
 
 import asyncpg
 import pytest
 
-from hivewire import Agent, Client, NoAnswer
+from hivewire import Agent, Client, NoAnswer, NotReachable
 from hivewire.context import Context
 from hivewire_conversation import fold
 
@@ -112,8 +113,8 @@ async def ask(fleet: Fleet, choice: random.Random, number: int) -> str:
     fleet.asked_at[text] = time.perf_counter()
     try:
         answer = await fleet.client(asker).ask(f"agent:{asked}", text, timeout_s=120)
-    except NoAnswer:
-        return "no answer"
+    except (NoAnswer, NotReachable) as error:
+        return type(error).__name__
     assert answer.text == f"{text} by {asked}"
     return "answered"
 
@@ -136,6 +137,10 @@ async def disturb(fleet: Fleet, choice: random.Random, service: Watched, seconds
             service.kill()
         else:
             await fleet.restart(choice.choice(fleet.names))
+
+
+def note(text: str) -> None:
+    sys.stderr.write(f"\n{text}")
 
 
 async def check(hive) -> dict[str, int]:
@@ -174,11 +179,9 @@ async def test_every_question_ends_once_and_every_answer_reaches_its_asker(hive,
         states = await check(hive)
     answered = outcomes.count("answered")
     centiles = quantiles(fleet.delays_ms, n=100)
-    others = {repr(outcome) for outcome in outcomes if outcome != "answered"}
-    print(
-        f"\n{count} questions, {answered} answered; states {states}; {len(others)} other outcomes: {sorted(others)[:5]}"
-    )
-    print(f"question to delivery: p50 {centiles[49]:.1f} ms, p99 {centiles[98]:.1f} ms")
+    others = Counter(repr(outcome) for outcome in outcomes if outcome != "answered")
+    note(f"{count} questions, {answered} answered; in the rows {states}; other outcomes {dict(others)}")
+    note(f"from question to delivery: p50 {centiles[49]:.1f} ms, p99 {centiles[98]:.1f} ms")
     assert states.keys() <= ENDED
     assert states["answered"] >= answered
     if not disturbed:

@@ -26,6 +26,7 @@ class Benchmark(StrEnum):
 
     LATENCY = "latency"
     THROUGHPUT = "throughput"
+    EVENTS = "events"
     IDLE = "idle"
     TICKS = "ticks"
 
@@ -90,7 +91,8 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Measure a hive of its own on this machine: latency, throughput, and what it costs when idle."""
+    """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
+    and what it costs when idle."""
     command = _installed("hivewire_service.bench.command")
     status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
     return status

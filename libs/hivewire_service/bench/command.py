@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 import msgspec
 
 from hivewire.errors import BadUsage
-from hivewire_service.bench import idle, latency, throughput, ticks
+from hivewire_service.bench import events, idle, latency, throughput, ticks
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.report import Result, show
 from hivewire_service.logging import configure
@@ -15,6 +15,7 @@ from hivewire_service.logging import configure
 _BENCHMARKS: dict[str, Callable[[bool], Coroutine[None, None, Result]]] = {
     "latency": latency.run,
     "throughput": throughput.run,
+    "events": events.run,
     "idle": idle.run,
     "ticks": ticks.run,
 }

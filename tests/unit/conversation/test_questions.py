@@ -24,6 +24,7 @@ def test_a_question_is_asked_delivered_answered_and_its_answer_received(driver, 
     assert types(driver.send("ann", "receive", ids=["c1"])) == ["conversation.received"]
     assert driver.state_of("c1") == "answered"
     assert not driver.core.state.asked_by
+    assert not driver.core.state.ends_for
     assert not driver.core.state.asked_of
 
 
@@ -168,3 +169,13 @@ def test_the_graph_blocks_and_tells(driver, types):
     assert types(driver.ask("bob", "agent:ann")) == ["conversation.created"]
     loose = {"edges": [Edge(source="ann", target="nobody")]}
     refused(driver.send("operator", "set_graph", **loose), 422, "which is no node")
+
+
+def test_an_asker_that_never_comes_back_is_told_for_a_day_and_costs_nothing_then(driver):
+    for number in range(limits.OPEN_QUESTIONS_MAX):
+        driver.ask("gone", "agent:bob", id=f"c{number}")
+        driver.answer("bob", f"c{number}")
+    assert not isinstance(driver.ask("gone", "agent:bob", id="next"), Refusal)
+    for _ in range(500):
+        driver.after(300)
+    assert not driver.core.state.ends_for
