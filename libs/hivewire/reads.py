@@ -177,6 +177,7 @@ HISTORY: dict[str, type[msgspec.Struct]] = {
 CATALOGUE: Mapping[str, Mapping[str, type[msgspec.Struct]]] = {
     subjects.BROKER: BROKER | HISTORY,
     subjects.AGENT_GATEWAY: AGENT_GATEWAY | HISTORY,
+    subjects.TICK_ENGINE: TICK_ENGINE | HISTORY,
     subjects.CONVERSATION: CONVERSATION | HISTORY,
 }
 """service -> query -> the struct of its parameters."""

@@ -1,5 +1,6 @@
 """Simulations as they are written down, and as reads and replies show them."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -17,8 +18,12 @@ OUTSIDE: Final = frozenset({USER, SYSTEM, ANYBODY})
 
 CONTENT_BYTES_MAX: Final = 64 * 1024
 """Of one message. What waits is kept in memory."""
+NESTING_MAX: Final = 100
+"""Arrays and objects within one another, in one message: answers are wrapped into others, and must stay readable."""
 WAITING_MAX: Final = 200_000
 """Messages that wait in one simulation; beyond it nothing more is taken."""
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The same for what they hold, all together."""
 TICKS_MAX: Final = 1_000
 """Ticks in one command: one commit must stay short."""
 DISPATCH_TIMEOUT_S: Final = 300.0
@@ -36,6 +41,30 @@ Target = Annotated[
     ),
 ]
 Ticks = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def content_problem(content: msgspec.Raw) -> str | None:
+    """Why a message cannot hold this; None: it can."""
+    body = bytes(content)
+    if len(body) > CONTENT_BYTES_MAX:
+        return f"it is larger than {CONTENT_BYTES_MAX} bytes"
+    if body.count(b"[") + body.count(b"{") > NESTING_MAX and _nesting(body) > NESTING_MAX:
+        return f"it is nested more than {NESTING_MAX} deep"
+    return None
+
+
+def _nesting(body: bytes) -> int:
+    deepest = depth = 0
+    for char in _STRING.sub(b"", body):
+        if char in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in b"]}":
+            depth -= 1
+    return deepest
 
 
 # --- configuration ----------------------------------------------------------------------------------
@@ -150,22 +179,24 @@ def config_problems(config: SimulationConfig) -> list[str]:
             for end, others in ((message.sender, {USER}), (message.target, {USER, ANYBODY}))
             if end not in known | others
         ]
-        if len(bytes(message.content)) > CONTENT_BYTES_MAX:
-            found.append(f"a message is larger than {CONTENT_BYTES_MAX} bytes")
+        if wrong := content_problem(message.content):
+            found.append(f"a message cannot be taken: {wrong}")
     if config.dispatch_timeout_s is not None and config.dispatch_timeout_ticks is not None:
         found.append("dispatch_timeout_s and dispatch_timeout_ticks exclude one another")
     return found
 
 
 def _behaviour_problems(agent: AgentSpec, known: set[str]) -> list[str]:
+    found: list[str] = []
+    named: set[str] = set()
     match agent.behaviour:
         case Delegation(targets=targets):
             named = set(targets)
         case Scripted(replies=replies):
             named = {reply.to for reply in replies if reply.to} - {ANYBODY, USER}
-        case _:
-            return []
-    return [f"the behaviour of {agent.id!r} names {end!r}, which is no agent" for end in sorted(named - known)]
+            wrong = (content_problem(reply.reply) for reply in replies)
+            found = [f"a reply of {agent.id!r} cannot be taken: {reason}" for reason in wrong if reason]
+    return found + [f"the behaviour of {agent.id!r} names {end!r}, which is no agent" for end in sorted(named - known)]
 
 
 # --- what is shown ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 from hivewire import codec
 from hivewire.events.simulation import SimulationEvent
 from hivewire.graph import ANYBODY
-from hivewire.simulation import AgentSpec, Delegation, Scripted, ScriptedReply, Stub
+from hivewire.simulation import AgentSpec, Delegation, Scripted, ScriptedReply, Stub, content_problem
 from hivewire_tick_engine.sending import Post, error_to, send
 from hivewire_tick_engine.state import Simulation
 from hivewire_tick_engine.waiting import Waiting
@@ -135,10 +135,15 @@ def _finish(simulation: Simulation, root: str, tick: int) -> Iterator[Simulation
     if delegated is None or delegated.parts:
         return
     answers = {target: delegated.answers[target] for target in sorted(delegated.answers)}
+    content = codec.raw({"answers": answers})
+    if wrong := content_problem(content):
+        text = f"the answers that {delegated.agent_id} collected cannot be passed on: {wrong}"
+        yield from error_to(simulation, delegated.asked_by, root, text, tick, tick + 1)
+        return
     final = Post(
         sender=delegated.agent_id,
         target=delegated.asked_by,
-        content=codec.raw({"answers": answers}),
+        content=content,
         tick=tick,
         due=tick + 1,
         kind="reply",

@@ -18,7 +18,7 @@ import structlog
 
 from hivewire import codec
 from hivewire.events.simulation import DispatchSent
-from hivewire.simulation import CONTENT_BYTES_MAX, Registered
+from hivewire.simulation import CONTENT_BYTES_MAX, Registered, content_problem
 from hivewire_service.service import Service
 from hivewire_tick_engine import child
 from hivewire_tick_engine.core import Answer, TickEngine
@@ -172,11 +172,10 @@ async def _read_tail(stream: asyncio.StreamReader | None) -> bytes:
 
 
 def _checked(answer: bytes) -> msgspec.Raw:
-    if len(answer) > CONTENT_BYTES_MAX:
-        raise CallFailed(f"its answer is larger than {CONTENT_BYTES_MAX} bytes")
     value = codec.decode_as(answer, msgspec.Raw, "its answer")
-    if isinstance(value, codec.Malformed):
-        raise CallFailed(value.reason)
+    wrong = content_problem(msgspec.Raw(answer)) or (value.reason if isinstance(value, codec.Malformed) else None)
+    if wrong:
+        raise CallFailed(f"its answer cannot be taken: {wrong}")
     return msgspec.Raw(answer)
 
 

@@ -18,16 +18,18 @@ from hivewire.events.simulation import (
     SimulationEvent,
 )
 from hivewire.graph import ANYBODY
-from hivewire.simulation import CONTENT_BYTES_MAX, USER, WAITING_MAX, Sent, SimulationBrief
+from hivewire.simulation import USER, Sent, SimulationBrief, content_problem
 from hivewire_service.core import NOTHING, Command, Refusal, Step
 from hivewire_tick_engine import control, recording
 from hivewire_tick_engine.evolve import evolve
-from hivewire_tick_engine.sending import Post, send
+from hivewire_tick_engine.sending import TOO_MANY, Post, send
 from hivewire_tick_engine.state import Dispatch, Simulation, Totals
 from hivewire_tick_engine.ticking import overdue, tick
 
 EVENTS_PER_TURN: Final = 2_000
-"""About so many events of one simulation go into one commit; a tick that has begun is finished."""
+"""About so many events of a simulation that ticks by itself go into one commit; a tick that has begun is finished."""
+EVENTS_PER_COMMAND: Final = 50_000
+"""The same for a tick command. It does fewer ticks than it was asked for rather than hold up everybody else."""
 ENDED_KEPT: Final = 100
 """Completed simulations that stay in memory."""
 
@@ -112,7 +114,7 @@ class TickEngine:
         if data.expected_tick is not None and data.expected_tick != simulation.tick:
             text = f"the simulation is at tick {simulation.tick}, not at {data.expected_tick}"
             return Refusal(text, 409, {"tick": simulation.tick})
-        return _ticks(simulation, now, data.count)
+        return _ticks(simulation, now, data.count, EVENTS_PER_COMMAND)
 
     def _message(self, simulation: Simulation, data: Message) -> Decided:
         if simulation.status in {"created", "completed"}:
@@ -120,10 +122,10 @@ class TickEngine:
         for end, outside in ((data.sender, {USER}), (data.target, {USER, ANYBODY})):
             if end not in simulation.agents and end not in outside:
                 return Refusal(f"{end!r} is no agent of the simulation", 422)
-        if len(bytes(data.content)) > CONTENT_BYTES_MAX:
-            return Refusal(f"the message is larger than {CONTENT_BYTES_MAX} bytes", 413)
-        if len(simulation.waiting) >= WAITING_MAX:
-            return Refusal(f"{WAITING_MAX} messages wait already: let it tick first", 429)
+        if wrong := content_problem(data.content):
+            return Refusal(f"the message cannot be taken: {wrong}", 413)
+        if simulation.waiting.full:
+            return Refusal(f"{TOO_MANY}: let it tick first", 429)
         post = Post(
             sender=data.sender,
             target=data.target,
@@ -196,7 +198,7 @@ class TickEngine:
         for simulation_id in due:
             simulation = self.simulations[simulation_id]
             delay_s = simulation.config.delay_s
-            yield from _ticks(simulation, now, count=1 if delay_s else None)
+            yield from _ticks(simulation, now, 1 if delay_s else None, EVENTS_PER_TURN)
             self._next_at[simulation_id] = now + timedelta(seconds=delay_s)
             self._unwatched[simulation_id] = simulation
         self._watch(now)
@@ -244,10 +246,10 @@ _TO_WATCH: Final = frozenset(
 )
 
 
-def _ticks(simulation: Simulation, now: datetime, count: int | None) -> Iterator[SimulationEvent]:
+def _ticks(simulation: Simulation, now: datetime, count: int | None, events_max: int) -> Iterator[SimulationEvent]:
     """Whole ticks, until `count` are done, the simulation is completed, or the commit is large enough."""
     first = simulation.tick
-    enough = simulation.totals.events + EVENTS_PER_TURN
+    enough = simulation.totals.events + events_max
     while (
         simulation.status == "running"
         and (count is None or simulation.tick - first < count)
@@ -264,8 +266,8 @@ def _respond(simulation: Simulation, data: Respond) -> Decided:
         return Refusal(f"no dispatch {data.dispatch_id!r} is open: it was answered, ran out of time or never was", 409)
     if dispatch.answered:
         return Refusal(f"dispatch {data.dispatch_id!r} is answered already", 409)
-    if len(bytes(data.content)) > CONTENT_BYTES_MAX:
-        return Refusal(f"the answer is larger than {CONTENT_BYTES_MAX} bytes", 413)
+    if wrong := content_problem(data.content):
+        return Refusal(f"the answer cannot be taken: {wrong}", 413)
     return iter((_buffered(simulation, dispatch, data.content, data.error),))
 
 

@@ -1,15 +1,17 @@
 """Sending a message in a simulation: the graph lets it pass, or an event says why not."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from hivewire import codec
 from hivewire.events.simulation import MessageBlocked, MessageDropped, MessageSent, SimulationEvent
 from hivewire.graph import ANYBODY
-from hivewire.simulation import CONTENT_BYTES_MAX, OUTSIDE, SYSTEM, USER, WAITING_MAX, MessageKind
+from hivewire.simulation import OUTSIDE, SYSTEM, USER, MessageKind, content_problem
 from hivewire_tick_engine.state import Simulation
+
+TOO_MANY: Final = "too many messages wait already"
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +80,9 @@ def _blocked(simulation: Simulation, post: Post) -> str | None:
 
 
 def _dropped(simulation: Simulation, post: Post) -> str | None:
-    if len(simulation.waiting) >= WAITING_MAX and post.sender != SYSTEM:
-        return f"{WAITING_MAX} messages wait already"
-    if len(bytes(post.content)) > CONTENT_BYTES_MAX:
-        return f"it is larger than {CONTENT_BYTES_MAX} bytes"
-    return None
+    if simulation.waiting.full and post.sender != SYSTEM:
+        return TOO_MANY
+    return content_problem(post.content)
 
 
 def _tell_delegate(simulation: Simulation, post: Post, reason: str) -> Iterator[SimulationEvent]:

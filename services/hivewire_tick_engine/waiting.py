@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from hivewire.simulation import MessageKind
+from hivewire.simulation import WAITING_BYTES_MAX, WAITING_MAX, MessageKind
 
 Key = tuple[int, int]
 """(due tick, number): the order in which messages are taken."""
@@ -39,6 +39,7 @@ class Lines:
         self._messages: dict[str, Waiting] = {}
         self._lines: dict[str, list[tuple[Key, str]]] = {}
         self._heads: list[tuple[Key, str]] = []
+        self.size_bytes = 0
         for message in messages:
             self.add(message)
 
@@ -51,8 +52,13 @@ class Lines:
     def __contains__(self, message_id: str) -> bool:
         return message_id in self._messages
 
+    @property
+    def full(self) -> bool:
+        return len(self) >= WAITING_MAX or self.size_bytes >= WAITING_BYTES_MAX
+
     def add(self, message: Waiting) -> None:
         self._messages[message.message_id] = message
+        self.size_bytes += len(bytes(message.content))
         line = self._lines.setdefault(message.sender, [])
         entry = (message.key, message.message_id)
         heapq.heappush(line, entry)
@@ -62,6 +68,7 @@ class Lines:
     def take(self, message_id: str) -> Waiting:
         """Remove a message."""
         message = self._messages.pop(message_id)
+        self.size_bytes -= len(bytes(message.content))
         line = self._lines[message.sender]
         was_head = line[0][1] == message_id
         while line and line[0][1] not in self._messages:

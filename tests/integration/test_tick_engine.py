@@ -167,7 +167,7 @@ async def test_seconds_that_ran_out_are_recorded_with_their_tick(sims):
         ("double", 30, {"value": 42}),
         ("raises", 30, {"error": "a failed: ValueError: no"}),
         ("never", 0.5, {"error": "a failed: it did not return within 0.5 s"}),
-        ("floods", 30, {"error": "a failed: its answer is larger than 65536 bytes"}),
+        ("floods", 30, {"error": "a failed: its answer cannot be taken: it is larger than 65536 bytes"}),
     ],
 )
 async def test_a_registered_callable_answers_or_is_contained(sims, name, timeout_s, outcome):

@@ -8,7 +8,7 @@ import typer
 
 from hivewire import exit_codes
 from hivewire.cli import parse
-from hivewire.cli.output import Column, ago, as_text, collected, cut, print_facts, print_json, print_table, say
+from hivewire.cli.output import Column, ago, as_text, clean, collected, cut, print_facts, print_json, print_table, say
 from hivewire.cli.reach import AsJson, reaches
 from hivewire.errors import BadUsage
 
@@ -238,10 +238,7 @@ async def messages(
     if as_json:
         print_json(found)
         return
-    rows = (
-        (m.message_id, m.sent_tick, m.sender, m.target, m.status, m.reason or as_text(msgspec.json.decode(m.content)))
-        for m in found
-    )
+    rows = ((m.message_id, m.sent_tick, m.sender, m.target, m.status, m.reason or _content(m.content)) for m in found)
     print_table(MESSAGE_COLUMNS, rows, "No message was sent that fits.")
 
 
@@ -280,11 +277,15 @@ async def events(
 
 
 def _event_line(event: "EventView") -> str:
-    data: dict[str, Any] = msgspec.json.decode(event.data)
+    data = msgspec.json.decode(event.data, type=dict[str, msgspec.Raw])
     data.pop("simulation_id")
-    number = data.pop("tick")
-    told = " ".join(f"{name}={as_text(value)}" for name, value in data.items())
-    return f"{number:>6}  {event.type:<24}  {cut(told, DATA_CHARS_MAX)}"
+    number = _content(data.pop("tick"))
+    told = " ".join(f"{name}={_content(value)}" for name, value in data.items())
+    return f"{number:>6}  {event.type:<24}  {cut(clean(told), DATA_CHARS_MAX)}"
+
+
+def _content(content: msgspec.Raw) -> str:
+    return as_text(msgspec.json.decode(content))
 
 
 # --- comparing --------------------------------------------------------------------------------------

@@ -44,7 +44,10 @@ class Reset(msgspec.Struct, omit_defaults=True):
 
 
 class Tick(msgspec.Struct, omit_defaults=True):
-    """Do `count` ticks. `expected_tick` is the last tick that the sender knows of: another is refused."""
+    """Do `count` ticks; fewer if the simulation completes, or if they bring about very much. The reply says how many.
+
+    `expected_tick` is the last tick that the sender knows of: another is refused.
+    """
 
     simulation_id: fields.Token
     count: TickCount = 1

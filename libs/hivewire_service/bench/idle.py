@@ -34,9 +34,9 @@ async def run(quick: bool) -> Idle:
     seconds = SECONDS_QUICK if quick else SECONDS
     async with BenchHive.running() as hive:
         up = psutil.Process(hive.pid)
-        began, cpu_s = time.monotonic(), _cpu_s(up)
+        began, cpu_began_s = time.monotonic(), cpu_s(up)
         await asyncio.sleep(seconds)
-        share = (_cpu_s(up) - cpu_s) / (time.monotonic() - began)
+        share = (cpu_s(up) - cpu_began_s) / (time.monotonic() - began)
         return Idle(
             seconds=seconds,
             processes=len(_family(up)),
@@ -50,7 +50,7 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
     """Processor time of a process and its descendants, those that ended included."""
     total = 0.0
     for member in _family(process):

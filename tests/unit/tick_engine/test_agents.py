@@ -124,6 +124,14 @@ def test_a_delegation_may_be_part_of_another(driver):
     assert final == {"answers": {"p": {"answers": {"a": "a got m3"}}}}
 
 
+def test_answers_that_are_too_large_together_are_an_error(driver):
+    long = {"kind": "scripted", "replies": [{"pattern": "", "reply": "x" * 40_000}]}
+    agents = [{"id": "o", "behaviour": {"kind": "delegation"}}, *({"id": i, "behaviour": long} for i in "ab")]
+    driver.run(agents, messages_per_tick="all")
+    driver.send("message", to="o", content="x")
+    assert "cannot be passed on: it is larger than" in contents(driver.tick(4))[-1]["error"]
+
+
 def test_without_anybody_to_delegate_to_the_one_who_asked_hears_so(driver):
     driver.run([{"id": "o", "behaviour": {"kind": "delegation"}}])
     driver.send("message", to="o", content="x")

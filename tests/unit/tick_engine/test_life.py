@@ -118,6 +118,13 @@ def test_auto_mode_without_a_delay_runs_in_bounded_commits(driver):
     assert max(ticks) <= 2_001
 
 
+def test_a_command_does_not_hold_up_the_others_for_long(driver, monkeypatch):
+    monkeypatch.setattr("hivewire_tick_engine.core.EVENTS_PER_COMMAND", 10)
+    driver.run("a")
+    driver.tick(1_000)
+    assert (driver.outcome.ticks, driver.simulation.tick) == (10, 10)
+
+
 def test_every_event_of_the_table_leads_somewhere_and_no_other():
     events = {event for row in TRANSITIONS.values() for event in row}
     for status, row in TRANSITIONS.items():

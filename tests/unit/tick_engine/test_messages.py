@@ -64,8 +64,7 @@ def test_agents_remember_their_last_messages(driver):
 
 
 def test_too_many_waiting_messages_are_not_taken(driver, monkeypatch):
-    monkeypatch.setattr("hivewire_tick_engine.core.WAITING_MAX", 2)
-    monkeypatch.setattr("hivewire_tick_engine.sending.WAITING_MAX", 2)
+    monkeypatch.setattr("hivewire_tick_engine.waiting.WAITING_MAX", 2)
     driver.run("o! a b c")
     assert told(driver.send("message", from_="o", to="*", content="x")) == ["sent o>a", "sent o>b", "dropped o>c"]
     refusal = driver.send("message", to="a", content="x")
@@ -76,3 +75,22 @@ def test_too_many_waiting_messages_are_not_taken(driver, monkeypatch):
 def test_first_messages_wait_when_it_starts(driver):
     driver.run("a b", "a>b", messages=[{"from": "a", "to": "b", "content": "go"}, {"to": "a", "content": "go"}])
     assert told(driver.tick())[0] == "delivered a>b"
+
+
+def test_what_waits_is_bounded_in_bytes_too(driver, monkeypatch):
+    monkeypatch.setattr("hivewire_tick_engine.waiting.WAITING_BYTES_MAX", 10)
+    driver.run("a b", messages_per_tick="all")
+    driver.send("message", to="a", content="0123456789")
+    assert driver.send("message", to="a", content="x").status == 429
+    driver.tick(2)
+    assert driver.simulation.waiting.size_bytes == 0
+
+
+def test_content_that_is_too_large_or_too_deep_is_refused(driver):
+    driver.run("a b")
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    assert "nested more than 100 deep" in driver.send("message", to="a", content=deep).error
+    assert told(driver.send("message", to="a", content=["[" * 1000, '\\"[' * 1000])) == ["sent user>a"]
+    assert "larger than" in driver.send("message", to="a", content="x" * 65_536).error
