@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from hivewire_agent_gateway.sessions.states import TRANSITIONS as SESSION
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
 from hivewire_broker.states import ATTEMPT, TASK
 from hivewire_conversation.states import CONVERSATION, MESSAGE
@@ -30,6 +31,7 @@ def page() -> str:
         "Tasks": diagram(TASK),
         "Attempts": diagram(ATTEMPT),
         "Agents": diagram(TRANSITIONS),
+        "Sessions": diagram(SESSION),
         "Questions": diagram(CONVERSATION),
         "Messages": diagram(MESSAGE),
         "Simulations": diagram(SIMULATION),

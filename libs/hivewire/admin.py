@@ -18,6 +18,27 @@ class IssueCredentials(msgspec.Struct, omit_defaults=True):
     expires_in_s: Annotated[float, msgspec.Meta(gt=0.0, le=CREDENTIALS_AGE_S_MAX)] | None = None
 
 
+class CreateToken(msgspec.Struct, omit_defaults=True):
+    """Make a token for the HTTP door, bound to `name` and `role`, and NATS credentials with it."""
+
+    name: fields.Token
+    role: Role = "agent"
+    expires_in_s: Annotated[float, msgspec.Meta(gt=0.0, le=CREDENTIALS_AGE_S_MAX)] | None = None
+
+
+class ListTokens(msgspec.Struct):
+    """All tokens, without the tokens themselves."""
+
+
+class RevokeTokens(msgspec.Struct):
+    """Let no token of `name` be good any more at the HTTP door."""
+
+    name: fields.Token
+
+
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "credentials": IssueCredentials,  # -> Credentials
+    "create_token": CreateToken,  # -> NewToken
+    "tokens": ListTokens,  # -> list of TokenView
+    "revoke_token": RevokeTokens,  # -> RevokedTokens
 }

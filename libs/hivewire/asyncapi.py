@@ -5,16 +5,15 @@ Source of the format: https://www.asyncapi.com/docs/reference/specification/v3.0
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import msgspec
 
 from hivewire import inbox
 from hivewire.commands import CATALOGUE as COMMANDS
 from hivewire.commands import command_type
+from hivewire.described import described
 from hivewire.envelope import Envelope
 from hivewire.events import CATALOGUE as EVENTS
 from hivewire.subjects import REPLY_HEADER, Subjects
@@ -38,7 +37,7 @@ def document(hive: str = "hive") -> dict[str, Any]:
     """The whole document, for one hive."""
     channels = [*_events(Subjects(hive)), *_commands(Subjects(hive)), *_inboxes(Subjects(hive))]
     structs = list(dict.fromkeys((Envelope, *(channel.data for channel in channels))))
-    twins = [_twin(struct) for struct in structs]
+    twins = [described(struct) for struct in structs]
     references, schemas = msgspec.json.schema_components(twins, ref_template=SCHEMAS + "{name}")
     schema_of = dict(zip(structs, references, strict=True))
     return {
@@ -118,43 +117,6 @@ def summary(struct: type[msgspec.Struct]) -> str:
 
 def _first_paragraph(text: str) -> str:
     return " ".join(text.partition("\n\n")[0].split())
-
-
-@cache
-def _twin(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """The same struct with any JSON in the place of opaque JSON, of whose defaults no schema can be made."""
-    made = [(field.name, _without_raw(field.type), _field(field)) for field in msgspec.structs.fields(struct)]
-    told = struct.__struct_config__
-    return msgspec.defstruct(
-        struct.__name__,
-        made,
-        kw_only=True,
-        module=struct.__module__,  # tells structs of the same name apart
-        tag_field=told.tag_field,
-        tag=told.tag,
-        namespace={"__doc__": struct.__doc__},
-    )
-
-
-def _field(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return msgspec.field(name=field.encode_name, default_factory=field.default_factory)
-    if isinstance(field.default, msgspec.Raw):
-        return msgspec.field(name=field.encode_name, default_factory=lambda: None)
-    return msgspec.field(name=field.encode_name, default=field.default)
-
-
-def _without_raw(kind: Any) -> Any:
-    if kind is msgspec.Raw:
-        return Any
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return _twin(kind)
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return Annotated[(_without_raw(parts[0]), *parts[1:])]
-    if origin in (Union, UnionType):
-        return Union[tuple(map(_without_raw, parts))]  # noqa: UP007  # of as many as there are
-    return origin[tuple(map(_without_raw, parts))] if origin in (list, dict, tuple) else kind
 
 
 def _portable(schema: Any) -> Any:

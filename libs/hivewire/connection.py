@@ -109,7 +109,7 @@ class Connection:
         hive: str = "hive",
         name: str | None = None,
         patience_s: float | None = 5.0,
-    ) -> "Connection":
+    ) -> Self:
         """Connect.
 
         Args:
@@ -290,7 +290,7 @@ class Connection:
     def _send(self, target: Target, data: object, key: str) -> Request:
         if self.closed.done():
             raise NotReachable(f"no answer: {self.closed.result()}")
-        reply_subject = f"{self._replies}.{key}"
+        reply_subject = f"{target.replies or self._replies}.{key}"
         body = self._encode(target.kind, data, key)
         size = len(body) + len(reply_subject) + HEADER_BYTES
         if size > self.message_bytes_max:

@@ -31,9 +31,11 @@ REOPENED = "task.reopened"
 ENDED = frozenset(f"task.{status}" for status in TERMINAL)
 
 
-def stored(connection: Connection, query: reads.ListEvents, at_most: int | None = None) -> AsyncIterator[EventView]:
+def stored(
+    connection: Connection, query: reads.ListEvents, at_most: int | None = None, service: str = BROKER
+) -> AsyncIterator[EventView]:
     """The history that a query asks for, page after page."""
-    return paging.items(connection, BROKER, "events", query, EventView, at_most)
+    return paging.items(connection, service, "events", query, EventView, at_most)
 
 
 async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventView]:
@@ -58,9 +60,12 @@ async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventVi
                 return
 
 
-async def follow(connection: Connection, query: reads.ListEvents) -> AsyncIterator[EventView]:
-    """The events that a query asks for, from its `since` on and for as long as they are asked for."""
-    async with _live(connection, query) as live:
+async def follow(connection: Connection, query: reads.ListEvents, service: str = BROKER) -> AsyncIterator[EventView]:
+    """The events that a query asks for, from its `since` on and for as long as they are asked for.
+
+    Any service can be asked for history: all of them answer it alike.
+    """
+    async with _live(connection, query, service) as live:
         async for event in live.events(query):
             if event is not None:
                 yield event
@@ -89,6 +94,7 @@ class _Live:
     """Live events as they come in, and what history has of those that did not."""
 
     connection: Connection
+    service: str
     listening: Listening | None = None
     caught_up: bool = False
     """Whether the stored history was read to its end, so that the last event seen is the last there was."""
@@ -112,7 +118,7 @@ class _Live:
         while True:
             self._stale = self.caught_up = False
             # The subscription was there before: nothing falls between the two.
-            async for event in stored(self.connection, query):
+            async for event in stored(self.connection, query, service=self.service):
                 if self._is_new(event):
                     query.since = event.time - OVERLAP
                     yield event
@@ -137,8 +143,8 @@ class _Live:
 
 
 @contextlib.asynccontextmanager
-async def _live(connection: Connection, query: reads.ListEvents) -> AsyncIterator[_Live]:
-    live = _Live(connection)
+async def _live(connection: Connection, query: reads.ListEvents, service: str = BROKER) -> AsyncIterator[_Live]:
+    live = _Live(connection, service)
     with contextlib.suppress(RefusedError):  # then history alone is read, now and then
         live.listening = await connection.listen(_subject(connection, query), live.hear)
     connection.on_disconnect.append(live.disconnected)

@@ -6,6 +6,7 @@ _EVENT_NAMESPACE = uuid_utils.UUID("6f1c3a0e-6b5e-5c0e-9b57-0b6a3f1c8a55")
 _TASK_NAMESPACE = uuid_utils.UUID("b94987fc-4193-4360-bbda-1608ce406103")
 _QUESTION_NAMESPACE = uuid_utils.UUID("0d5a2f5c-7c1b-5a52-8a53-6c5c0b6a9e11")
 _BATCH_NAMESPACE = uuid_utils.UUID("628facb6-8c5e-4454-84ba-34b6455a4ef0")
+_SESSION_NAMESPACE = uuid_utils.UUID("0d5a3f2e-7a51-4f0b-9d43-3b8f0f6f2c11")
 
 
 def new_id() -> str:
@@ -27,6 +28,11 @@ def task_id_for_key(hive: str, sender: str, key: str) -> str:
 def task_id_in_batch(command_id: str, index: int) -> str:
     """The id of a task that its sender did not name, by its place in a batch."""
     return str(uuid_utils.uuid5(_BATCH_NAMESPACE, f"{index}.{command_id}"))
+
+
+def session_id_for_attempt(hive: str, task_id: str, attempt: int) -> str:
+    """The id of the session that serves a task's attempt."""
+    return str(uuid_utils.uuid5(_SESSION_NAMESPACE, f"{hive}.{attempt}.{task_id}"))
 
 
 def question_id(asker: str, task_id: str, number: int, text: str) -> str:

@@ -12,6 +12,8 @@ TASK = "task"
 CANCEL = "cancel"
 REPLACED = "replaced"
 SYNC = "sync"
+DISPATCH = "dispatch"
+HALT = "halt"
 QUESTION = "question"
 ANSWER = "answer"
 MESSAGE = "message"
@@ -72,6 +74,32 @@ class Sync(msgspec.Struct):
     instance: str
 
 
+class SessionDispatch(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An attempt of a session for an instance of a remote agent, or for the door that posts it to `endpoint_url`."""
+
+    message_id: str
+    session_id: str
+    attempt: int
+    agent_id: str
+    instance: str
+    content: msgspec.Raw
+    context: msgspec.Raw = fields.EMPTY_OBJECT
+    timeout_seconds: float = limits.SESSION_TIMEOUT_S
+    endpoint_url: str | None = None
+    task_id: str | None = None
+    task_attempt: int = 0
+
+
+class HaltSession(msgspec.Struct, omit_defaults=True):
+    """An attempt of a session is over: its answer is no longer wanted."""
+
+    message_id: str
+    session_id: str
+    agent_id: str
+    reason: str = ""
+    endpoint_url: str | None = None
+
+
 class QuestionAsked(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A peer asks. It is sent again until its receipt is known, and whenever the agent registers."""
 
@@ -112,13 +140,26 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct):
-    """Sent every 5 s. `loop_count` grows only while the agent's work loop turns."""
+    """Sent every 5 s. `loop_count` grows only while the agent's work loop turns. `sessions` are the message ids of the
+    dispatches that a remote agent's connection has open."""
 
     agent_id: fields.Token
     instance: fields.Token
     held: Annotated[list[Held], msgspec.Meta(max_length=limits.HELD_MAX)] = []
     free_slots: fields.Count = 0
     loop_count: fields.Count = 0
+    sessions: Annotated[list[fields.Name], msgspec.Meta(max_length=limits.HELD_MAX)] = []
+
+
+class DoorBeat(msgspec.Struct):
+    """A door lives; `posting` are the message ids of the dispatches that it sends to HTTP agents right now.
+
+    `leaving`: it stops, and others must post what it had.
+    """
+
+    door_id: fields.Token
+    posting: list[str] = []
+    leaving: bool = False
 
 
 KINDS: dict[str, type[msgspec.Struct]] = {
@@ -126,6 +167,8 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     inbox_type(CANCEL): CancelAttempt,
     inbox_type(REPLACED): Replaced,
     inbox_type(SYNC): Sync,
+    inbox_type(DISPATCH): SessionDispatch,
+    inbox_type(HALT): HaltSession,
     inbox_type(QUESTION): QuestionAsked,
     inbox_type(ANSWER): QuestionEnded,
     inbox_type(MESSAGE): MessageReceived,

@@ -55,6 +55,22 @@ BEATS_MISSED_MAX: Final = 3
 """An agent is lost after this many intervals without a beat, counted only while the gateway listened."""
 HELD_MAX: Final = SLOTS_MAX
 
+# --- sessions ---------------------------------------------------------------------------------------
+SESSION_TIMEOUT_S: Final = 300.0
+SESSIONS_CONCURRENT: Final = 10
+"""Direct sessions that are open at a time, overall, for one agent and of one batch, unless set otherwise."""
+SESSIONS_OPEN_MAX: Final = 100_000
+SESSION_QUEUED_S_MAX: Final = 24 * 3600.0
+"""A session whose agent cannot take it for so long ends."""
+SESSION_LOST_MAX: Final = 3
+"""A session whose agent vanished this often probably makes it vanish: it fails."""
+ACTION_TRIES_MAX: Final = 6
+"""A completion action that failed this often, with growing pauses over a minute, will not succeed."""
+URL_CHARS_MAX: Final = 2_000
+DOOR_BEAT_S: Final = 2.0
+DOOR_BEATS_MISSED_MAX: Final = 3
+"""A door that was not heard of for so many intervals is gone: what it was posting is posted by another."""
+
 # --- conversations ----------------------------------------------------------------------------------
 ANSWER_TIMEOUT_S: Final = 300.0
 ANSWER_TIMEOUT_S_MAX: Final = 7 * 24 * 3600.0

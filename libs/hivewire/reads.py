@@ -56,6 +56,23 @@ class OneAgent(msgspec.Struct):
     agent_id: fields.Token
 
 
+class OneSession(msgspec.Struct):
+    """Names a session."""
+
+    session_id: fields.Token
+
+
+class ListSessions(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Filters over sessions, newest first; all that are given must hold."""
+
+    state: list[fields.Name] = []
+    agent: fields.Token | None = None
+    external_ref: fields.Name | None = None
+    batch: fields.Token | None = None
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
 class OneReject(msgspec.Struct):
     """Names a reject."""
 
@@ -152,6 +169,8 @@ BROKER: dict[str, type[msgspec.Struct]] = {
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView
     "agent": OneAgent,  # -> AgentView
+    "sessions": ListSessions,  # -> Page of SessionView
+    "session": OneSession,  # -> SessionView
 }
 TICK_ENGINE: dict[str, type[msgspec.Struct]] = {
     "simulations": Listing,  # -> Page of SimulationView

@@ -165,6 +165,11 @@ class Subjects:
         """The agent whose beat this is: what the server proved, whatever the payload says."""
         return subject.rpartition(".")[2]
 
+    # doors ------------------------------------------------------------------------------------------
+    def door(self, door_id: str, kind: str) -> str:
+        """Between the agent gateway and one of its doors: `beat` from the door, `dispatch` and `halt` to it."""
+        return f"{self.hive}.door.{door_id}.{kind}"
+
     # streams ----------------------------------------------------------------------------------------
     def command_stream(self, service: str) -> str:
         return f"{self.hive.upper()}_CMD_{service.upper().replace('-', '_')}"

@@ -26,6 +26,8 @@ class Target:
     subject: str
     kind: str
     stored: bool
+    replies: str | None = None
+    """Where the answer comes to, if not under the connection's own name."""
 
 
 @dataclass(slots=True)

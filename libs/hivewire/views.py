@@ -130,6 +130,69 @@ class AgentView(msgspec.Struct, kw_only=True):
     changed_at: datetime
 
 
+SessionState = Literal["created", "dispatched", "running", "idle", "completed", "failed", "timed_out", "cancelled"]
+SESSION_ENDED: frozenset[str] = frozenset({"completed", "failed", "timed_out", "cancelled"})
+
+
+class SessionBrief(msgspec.Struct, omit_defaults=True):
+    """The reply to a command about a session: how it stands after the commit. `created` false: it was known before."""
+
+    session_id: str
+    state: SessionState
+    attempt: int = 0
+    created: bool | None = None
+
+
+class SessionItem(msgspec.Struct, omit_defaults=True):
+    """What became of one session of a batch. `index` is its place in the batch, from 0."""
+
+    index: int
+    session_id: str | None = None
+    state: SessionState | None = None
+    created: bool | None = None
+    error: str | None = None
+    status: int | None = None
+
+
+class SessionBatch(msgspec.Struct):
+    """The reply to a batch dispatch, one item for each session in their order."""
+
+    items: list[SessionItem]
+
+
+class SessionView(msgspec.Struct, kw_only=True):
+    """A session as it is stored. `taken`: its response was taken."""
+
+    session_id: str
+    agent_id: str
+    state: SessionState
+    kind: str
+    sender: str
+    attempt: int
+    instance: str | None = None
+    external_ref: str | None = None
+    batch_id: str | None = None
+    task_id: str | None = None
+    task_attempt: int = 0
+    simulation_id: str | None = None
+    timeout_seconds: float
+    max_retries: int
+    retry_delay_seconds: float
+    retries_used: int = 0
+    completion_action: msgspec.Raw = fields.NULL
+    content: msgspec.Raw = fields.NULL
+    context: msgspec.Raw = fields.EMPTY_OBJECT
+    response: msgspec.Raw = fields.NULL
+    usage: msgspec.Raw = fields.NULL
+    taken: bool = False
+    error: str | None = None
+    progress_text: str | None = None
+    created_at: datetime
+    retry_at: datetime | None = None
+    dispatched_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
 class ConversationView(msgspec.Struct, kw_only=True):
     """A question and what became of it. `agent_id` is whom `target` meant, `resolution` says why."""
 
@@ -264,3 +327,29 @@ class Credentials(msgspec.Struct):
     name: str
     role: str
     creds: str
+
+
+class NewToken(msgspec.Struct, omit_defaults=True):
+    """A token of the HTTP door, shown once, and NATS credentials of the same name. Secret."""
+
+    name: str
+    role: str
+    token: str
+    creds: str | None = None
+
+
+class TokenView(msgspec.Struct):
+    """What is kept of a token."""
+
+    name: str
+    role: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class RevokedTokens(msgspec.Struct):
+    """How many tokens of a name were revoked."""
+
+    name: str
+    revoked: int

@@ -15,6 +15,8 @@ from hivewire.errors import HivewireError
 Role = Literal["owner", "standby", "door"]
 Check = Callable[[], Awaitable[bool]]
 
+GRACE_S = 1
+"""Requests that still run when the server stops have as much time."""
 _CHECK_S_MAX = 2.0
 _PROBE_S_MAX = 3.0
 
@@ -86,7 +88,9 @@ async def _send(send: Send, status: int, content_type: str, body: bytes) -> None
 
 
 @asynccontextmanager
-async def serving(app: Asgi, port: int, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serving(
+    app: Asgi, port: int, host: str = "127.0.0.1", frame_bytes_max: int | None = None
+) -> AsyncIterator[int]:
     """Serve an ASGI application as long as the context lasts; its value is the port.
 
     uvicorn's own main loop is left out: it wakes ten times a second and takes the signals that are the service's.
@@ -95,6 +99,7 @@ async def serving(app: Asgi, port: int, host: str = "127.0.0.1") -> AsyncIterato
         app: the application; it gets no lifespan messages.
         port: where to listen; 0 is any free port.
         host: the address to listen on.
+        frame_bytes_max: the largest WebSocket message; None: there are no WebSockets.
 
     Raises:
         HivewireError: the port is in use.
@@ -104,7 +109,9 @@ async def serving(app: Asgi, port: int, host: str = "127.0.0.1") -> AsyncIterato
         app,
         interface="asgi3",
         lifespan="off",
-        ws="none",
+        ws="none" if frame_bytes_max is None else "websockets-sansio",
+        ws_max_size=frame_bytes_max or 0,
+        timeout_graceful_shutdown=GRACE_S,
         log_config=None,
         access_log=False,
         proxy_headers=False,

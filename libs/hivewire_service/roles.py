@@ -31,12 +31,12 @@ RESERVED_NAMES = {Role.OPERATOR: "operator", Role.SERVICE: "service"}
 
 AGENT_VERBS = {
     BROKER: ("submit", "submit_batch", "start", "progress", "complete", "fail"),
-    AGENT_GATEWAY: ("register", "leave", "publish"),
+    AGENT_GATEWAY: ("register", "leave", "publish", "progress", "respond"),
     CONVERSATION: ("ask", "answer", "withdraw", "message", "receive"),
 }
 PUBLISHER_VERBS = {
     BROKER: ("submit", "submit_batch", "cancel", "retry", "block", "unblock", "dispatch", "queue", "update"),
-    AGENT_GATEWAY: ("publish",),
+    AGENT_GATEWAY: ("publish", "dispatch", "dispatch_batch", "take", "cancel"),
     CONVERSATION: ("ask", "withdraw", "message", "receive"),
 }
 
@@ -94,7 +94,7 @@ def permissions(role: Role, hive: str) -> Permissions:
         case Role.SERVICE:
             return Permissions(
                 publish=(f"{hive}.>", "$JS.>", "$SRV.>", "_INBOX.>"),
-                subscribe=(f"{hive}.>", "$SRV.>", own_replies),
+                subscribe=(f"{hive}.>", "$SRV.>", f"{reply_prefix('*')}.>"),
             )
 
 

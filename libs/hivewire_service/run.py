@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -29,6 +29,17 @@ SENDER = "service"
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a service's process has, for whatever runs in it beside the loop."""
+
+    settings: Settings
+    subjects: Subjects
+    bus: Bus
+    store: Store
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """A service, as its `main` module wires it."""
 
@@ -36,8 +47,8 @@ class Definition:
     parts: Callable[[Settings, Subjects], Parts]
     reads: Mapping[str, Query]
     admin: Callable[[Settings], Mapping[str, Query]] = field(default=lambda _: {})
-    has_door: bool = False
-    """Whether it listens on the hive's HTTP port too."""
+    door: Callable[[Surroundings], AbstractAsyncContextManager[None]] | None = None
+    """Serves the hive's HTTP port. Any number of processes may be doors, beside the owner or within it."""
 
 
 async def run(definition: Definition, settings: Settings) -> None:
@@ -59,12 +70,18 @@ async def run(definition: Definition, settings: Settings) -> None:
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
-        if definition.has_door:
-            await stack.enter_async_context(serving(health.app, settings.http_port, settings.http_host))
         answers = Answers(
             definition.name, bus, store, subjects, {**definition.reads, **history.READS}, definition.admin(settings)
         )
         await answers.start(version("hivewire"))
+        if definition.door and settings.part != "core":
+            surroundings = Surroundings(settings, subjects, bus, store, health)
+            await stack.enter_async_context(definition.door(surroundings))
+        if definition.door and settings.part == "door":
+            health.set(role="door", loading=False)
+            log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)
+            await _until_told(bus)
+            return
         service = Service(
             definition.name,
             definition.parts(settings, subjects),
@@ -95,6 +112,18 @@ async def _until_stopped(service: Service, bus: Bus) -> None:
     finally:
         closed.cancel()
         running.cancel()
+
+
+async def _until_told(bus: Bus) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    waits = [asyncio.ensure_future(event.wait()) for event in (told, bus.closed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not told.is_set():
+        raise HivewireError("NATS closed the connection for good; see the log above for the reason")
 
 
 async def _is_connected(bus: Bus) -> bool:

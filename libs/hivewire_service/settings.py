@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hivewire.context import read_config
 from hivewire.errors import BadUsage
+from hivewire.limits import SESSIONS_CONCURRENT, SESSIONS_OPEN_MAX
 from hivewire.subjects import hive_name
 
 
@@ -39,6 +40,23 @@ class Settings(BaseSettings):
     """The data directory of `up`."""
     http_host: str = "127.0.0.1"
     http_port: Port = 8600
+    part: Literal["all", "core", "door"] = "all"
+    """Of the agent gateway: the core with its sessions, a door for HTTP and WebSockets, or both."""
+    open: bool = False
+    """The door takes X-Agent-ID for proof, on loopback only; what operators alone may do still needs a token."""
+    public_url: str | None = None
+    """Where others reach the door, for callback URLs. Else its host and port."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 120
+    """Requests of one id at one door."""
+    sessions_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
+    """Direct sessions open at a time."""
+    sessions_per_agent_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
+    outbound_networks: list[IPvAnyNetwork] = []
+    """Addresses that are not public and that HTTP agents and webhooks may have nevertheless."""
+    outbound_hosts: list[str] = []
+    """If any, the only hosts of HTTP agents and webhooks."""
+    github_url: str = "https://api.github.com"
+    github_token: SecretStr | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
     """Port of /health, /ready and /metrics; 0 is any free one."""

@@ -221,6 +221,8 @@ class Service:
             "HIVEWIRE_METRICS_PORT": str(self._metrics_port),
             "HIVEWIRE_HTTP_PORT": str(self._options.http_port),
             "HIVEWIRE_LOG_FORMAT": "json",
+            # Agents and webhooks on this machine are what a local hive is for.
+            "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             **dict(self._options.environment),
         }
 

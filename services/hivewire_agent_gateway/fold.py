@@ -1,47 +1,66 @@
-"""Whether the table of agents is what the history adds up to."""
+"""Whether the tables of agents and sessions are what the history adds up to."""
 
 from dataclasses import fields
+from typing import Any
 
 import asyncpg
 
 from hivewire import codec
 from hivewire.events import CATALOGUE
+from hivewire.events.session import EVENTS, SessionCreated, SessionEvent
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire_agent_gateway.registry import Agent, Registry
 from hivewire_agent_gateway.rows import AGENT_EVENTS, SQL, read_agents
+from hivewire_agent_gateway.session_rows import read_sessions
+from hivewire_agent_gateway.sessions import states
+from hivewire_agent_gateway.sessions.session import Session, apply, created
 from hivewire_agent_gateway.states import IllegalTransition
 
 
 async def differences(connection: asyncpg.Connection) -> list[str]:
     """Replay the gateway's events and compare; one line for each thing that differs, none when all is well."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        folded, found = await _replay(connection)
+        registry, folded, found = await _replay(connection)
         stored = await read_agents(connection)
-    for agent_id in sorted(folded.keys() | stored.keys()):
-        found += _compare(agent_id, folded.get(agent_id), stored.get(agent_id))
+        sessions = {session.session_id: session for session in await read_sessions(connection)}
+    for agent_id in sorted(registry.agents.keys() | stored.keys()):
+        found += _compare("agent", agent_id, registry.agents.get(agent_id), stored.get(agent_id), _AGENT_FIELDS)
+    for session_id in sorted(folded.keys() | sessions.keys()):
+        found += _compare("session", session_id, folded.get(session_id), sessions.get(session_id), _SESSION_FIELDS)
     return found
 
 
-async def _replay(connection: asyncpg.Connection) -> tuple[dict[str, Agent], list[str]]:
+async def _replay(connection: asyncpg.Connection) -> tuple[Registry, dict[str, Session], list[str]]:
     registry = Registry()
+    sessions: dict[str, Session] = {}
     found = []
-    async for row in connection.cursor(SQL.history, AGENT_GATEWAY, sorted(AGENT_EVENTS)):
+    async for row in connection.cursor(SQL.history, AGENT_GATEWAY, sorted(AGENT_EVENTS | _SESSION_EVENTS)):
         event = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
         if isinstance(event, codec.Malformed):
             found.append(f"event {row['seq']}: {event.reason}")
             continue
         try:
-            registry.evolve(event)
-        except IllegalTransition as error:
-            found.append(f"event {row['seq']} of agent {event.entity_id}: {error}")
-    return registry.agents, found
+            if isinstance(event, SessionCreated):
+                sessions[event.session_id] = created(event)
+            elif isinstance(event, SessionEvent):
+                apply(sessions[event.session_id], event)
+            else:
+                registry.evolve(event)
+        except (IllegalTransition, states.IllegalTransition) as error:
+            found.append(f"event {row['seq']} of {event.entity} {event.entity_id}: {error}")
+    return registry, sessions, found
 
 
-def _compare(agent_id: str, folded: Agent | None, stored: Agent | None) -> list[str]:
+def _compare(kind: str, name: str, folded: Any, stored: Any, parts: tuple[str, ...]) -> list[str]:
     if folded is None or stored is None:
-        return [f"agent {agent_id}: {'no event' if folded is None else 'no row'}"]
+        return [f"{kind} {name}: {'no event' if folded is None else 'no row'}"]
     return [
-        f"agent {agent_id}: {field.name} is {getattr(stored, field.name)!r}, its events say {getattr(folded, field.name)!r}"
-        for field in fields(Agent)
-        if getattr(folded, field.name) != getattr(stored, field.name)
+        f"{kind} {name}: {part} is {getattr(stored, part)!r}, its events say {getattr(folded, part)!r}"
+        for part in parts
+        if getattr(folded, part) != getattr(stored, part)
     ]
+
+
+_SESSION_EVENTS = frozenset(event.type for event in EVENTS)
+_AGENT_FIELDS = tuple(field.name for field in fields(Agent))
+_SESSION_FIELDS = Session.__struct_fields__

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Mapping
 
 from hivewire.subjects import AGENT_GATEWAY, Subjects
+from hivewire_agent_gateway import tokens
+from hivewire_agent_gateway.aftermath import Aftermath
 from hivewire_agent_gateway.core import AgentGateway
 from hivewire_agent_gateway.credentials import credentials
+from hivewire_agent_gateway.door.serve import door
+from hivewire_agent_gateway.gateway_rows import GatewayRows
 from hivewire_agent_gateway.reads import READS
-from hivewire_agent_gateway.rows import AgentRows
+from hivewire_agent_gateway.sessions.dispatching import Bounds
 from hivewire_service.answer import Query
 from hivewire_service.follow import follow_beats
 from hivewire_service.identity import Issuer
@@ -17,10 +21,11 @@ from hivewire_service.service import Parts
 from hivewire_service.settings import Settings
 
 
-def parts(_settings: Settings, subjects: Subjects) -> Parts:
-    """The core with its rows, fed with beats."""
-    core = AgentGateway()
-    return Parts(core, AgentRows(core, subjects), while_owner=(follow_beats,))
+def parts(settings: Settings, subjects: Subjects) -> Parts:
+    """The core with its rows, fed with beats, and what follows from its commits."""
+    core = AgentGateway(Bounds(settings.sessions_max, settings.sessions_per_agent_max))
+    aftermath = Aftermath(core, settings)
+    return Parts(core, GatewayRows(core, subjects, aftermath), while_owner=(follow_beats, aftermath.run))
 
 
 def admin(settings: Settings) -> Mapping[str, Query]:
@@ -30,10 +35,10 @@ def admin(settings: Settings) -> Mapping[str, Query]:
         BadUsage: the file of signing keys cannot be read, or belongs to another hive.
     """
     issuer = Issuer.from_file(settings.keys_file, settings.hive) if settings.keys_file else None
-    return {"credentials": credentials(issuer)}
+    return {"credentials": credentials(issuer), **tokens.queries(issuer)}
 
 
-DEFINITION = Definition(AGENT_GATEWAY, parts, READS, admin, has_door=True)
+DEFINITION = Definition(AGENT_GATEWAY, parts, READS, admin, door)
 
 
 def main(settings: Settings) -> None:

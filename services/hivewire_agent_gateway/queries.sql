@@ -69,3 +69,70 @@ SELECT publisher, event_id, $1 FROM unnest($2::text[], $3::text[]) AS new (publi
 
 -- name: history
 SELECT seq, type, data FROM event WHERE writer = $1 AND type = ANY($2::text[]) ORDER BY seq
+
+-- name: load_sessions
+SELECT row_to_json(kept)::text AS session
+FROM (
+    SELECT session_id, ordinal, agent_id, sender, kind, state, content_hash, created_at, timeout_seconds, max_retries,
+           retry_delay_seconds, external_ref, completion_action, batch_id, batch_max, task_id, task_attempt,
+           simulation_id, attempt, instance, retries_used, lost_count, retry_at, dispatched_at, response_hash, taken,
+           action_tries, action_at, reported, progress_text, error, ended_at
+    FROM session
+    WHERE ended_at IS NULL OR (kind = 'task' AND NOT reported)
+    ORDER BY ordinal
+) AS kept
+
+-- name: recall_sessions
+SELECT row_to_json(kept)::text AS session
+FROM (
+    SELECT session_id, ordinal, agent_id, sender, kind, state, content_hash, created_at, timeout_seconds, max_retries,
+           retry_delay_seconds, external_ref, completion_action, batch_id, batch_max, task_id, task_attempt,
+           simulation_id, attempt, instance, retries_used, lost_count, retry_at, dispatched_at, response_hash, taken,
+           action_tries, action_at, reported, progress_text, error, ended_at
+    FROM session
+    WHERE $1::text[] IS NULL OR session_id = ANY($1)
+) AS kept
+
+-- name: last_session_ordinal
+SELECT coalesce(max(ordinal), 0) FROM session
+
+-- name: write_sessions
+INSERT INTO session
+SELECT changed.* FROM json_populate_recordset(NULL::session, $1::json) AS changed
+ON CONFLICT (session_id) DO UPDATE SET
+    state = excluded.state,
+    attempt = excluded.attempt,
+    instance = excluded.instance,
+    retries_used = excluded.retries_used,
+    lost_count = excluded.lost_count,
+    retry_at = excluded.retry_at,
+    dispatched_at = excluded.dispatched_at,
+    response_hash = excluded.response_hash,
+    taken = excluded.taken,
+    action_tries = excluded.action_tries,
+    action_at = excluded.action_at,
+    reported = excluded.reported,
+    progress_text = excluded.progress_text,
+    error = excluded.error,
+    ended_at = excluded.ended_at,
+    response = coalesce(excluded.response, session.response),
+    usage = coalesce(excluded.usage, session.usage)
+
+-- name: session_contents
+SELECT session_id, agent_id, instance, attempt, content, context, timeout_seconds, task_id, task_attempt
+FROM session
+WHERE session_id = ANY($1::text[])
+
+-- name: session
+SELECT * FROM session WHERE session_id = $1
+
+-- name: list_sessions
+SELECT *
+FROM session
+WHERE ($1::bigint IS NULL OR ordinal < $1)
+  AND ($2::text[] IS NULL OR state = ANY($2))
+  AND ($3::text IS NULL OR agent_id = $3)
+  AND ($4::text IS NULL OR external_ref = $4)
+  AND ($5::text IS NULL OR batch_id = $5)
+ORDER BY ordinal DESC
+LIMIT $6

@@ -101,8 +101,10 @@ def normalised(capabilities: Iterable[str]) -> list[str]:
 def _unfit(agent_id: str, data: Register) -> Refusal | None:
     if agent_id in RESERVED_NAMES.values():
         return Refusal(f"the name {agent_id!r} is reserved: register with an agent's credential", 403)
-    if data.agent_type != "native":
-        return Refusal(f"agent_type {data.agent_type!r} is not supported yet: register as 'native'", 422)
+    if data.endpoint_url is not None and data.agent_type != "remote":
+        return Refusal("an endpoint_url is for agents of the agent_type 'remote'", 422)
+    if data.endpoint_url is not None and not data.endpoint_url.startswith(("http://", "https://")):
+        return Refusal("endpoint_url must begin with http:// or https://", 422)
     if len(bytes(data.metadata)) > METADATA_BYTES_MAX:
         return Refusal(f"metadata is larger than {METADATA_BYTES_MAX} bytes: put less on the card", 413)
     return None

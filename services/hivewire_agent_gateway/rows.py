@@ -37,10 +37,6 @@ class AgentRows:
         self._core = core
         self._subjects = subjects
 
-    async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
-        """Replace the registry by what Postgres holds."""
-        self._core.restore(await read_agents(connection), now)
-
     async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
         """Of the events to publish, those that are in history already. Every agent is in memory."""
         keys = sorted({key_of(command) for command in commands if isinstance(command.data, Publish)})

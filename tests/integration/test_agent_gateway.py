@@ -41,6 +41,7 @@ async def running(hive) -> AsyncIterator[None]:
         "HIVEWIRE_POSTGRES_DSN": hive.postgres_dsn,
         "HIVEWIRE_KEYS_FILE": str(hive.keys_file),
         "HIVEWIRE_METRICS_PORT": "0",
+        "HIVEWIRE_HTTP_PORT": "0",
     }
     gateway = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, env=os.environ | settings)
     try:

@@ -11,10 +11,15 @@ def test_only_services_speak_under_another_name(role):
         assert subject.endswith(f".{NAME}") or subject.startswith("$"), subject
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", [Role.AGENT, Role.PUBLISHER, Role.OPERATOR])
 def test_replies_are_heard_under_the_own_prefix_only(role):
     heard = [subject for subject in permissions(role, "hive").subscribe if subject.startswith("_INBOX")]
     assert heard == [f"_INBOX.{NAME}.>"]
+
+
+def test_services_hear_the_replies_to_those_on_whose_behalf_they_ask():
+    heard = [subject for subject in permissions(Role.SERVICE, "hive").subscribe if subject.startswith("_INBOX")]
+    assert heard == ["_INBOX.*.>"]
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -45,6 +45,7 @@ def up(
     ] = None,
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door.")] = 8600,
     hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+    open_: Annotated[bool, typer.Option("--open", help="The HTTP door trusts X-Agent-ID alone for agents.")] = False,
 ) -> None:
     """Run everything on this machine: nats-server, Postgres and the services, until Ctrl-C."""
     from platformdirs import user_data_path
@@ -54,7 +55,8 @@ def up(
     supervisor = _installed("hivewire_service.supervisor")
     logs = _installed("hivewire_service.logging")
     logs.configure()
-    supervisor.up(supervisor.UpOptions(data_dir=folder.absolute(), http_port=http_port, hive=hive_name))
+    environment = (("HIVEWIRE_OPEN", "true"),) if open_ else ()
+    supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment))
 
 
 def serve(
@@ -68,9 +70,13 @@ def serve(
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of /health, /ready and /metrics. Else HIVEWIRE_METRICS_PORT.")
     ] = None,
+    core: Annotated[bool, typer.Option("--core", help="Of the agent gateway: all but its door.")] = False,
+    door: Annotated[bool, typer.Option("--door", help="Of the agent gateway: a door alone.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run one service against NATS_URL and HIVEWIRE_POSTGRES_DSN."""
+    if (core or door) and (core is door or service is not ServiceName.AGENT_GATEWAY):
+        raise BadUsage("--core or --door is for the agent gateway, one of them")
     settings = _installed("hivewire_service.settings").Settings.load(
         config,
         nats_url=nats_url,
@@ -79,6 +85,7 @@ def serve(
         http_port=http_port,
         metrics_port=metrics_port,
         log_level=log_level,
+        part="core" if core else "door" if door else None,
     )
     _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
 

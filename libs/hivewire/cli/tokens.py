@@ -1,4 +1,4 @@
-"""Credentials for members of the hive."""
+"""Tokens and credentials for members of the hive."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hivewire.cli import parse
-from hivewire.cli.output import print_json, say
+from hivewire.cli.output import Column, ago, print_json, print_table, say
 from hivewire.cli.reach import HIVE, AsJson, reaches
 from hivewire.errors import BadUsage
 
@@ -14,10 +14,21 @@ if TYPE_CHECKING:
     from hivewire.client import Client
 
 
+COLUMNS = (Column("name"), Column("role"), Column("created"), Column("expires"), Column("revoked"))
+TOKEN_BLOCK = """
+-----BEGIN HIVEWIRE TOKEN-----
+{}
+------END HIVEWIRE TOKEN------
+"""  # noqa: S105 - a frame, not a token
+"""For HTTP: `Authorization: Bearer <token>`. NATS clients skip it in a credentials file."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Credentials for agents, publishers and operators.")
-    group.command("create")(reaches(create))
+    group = typer.Typer(help="Tokens for agents, publishers and operators.")
+    for command in (create, revoke):
+        group.command(command.__name__)(reaches(command))
+    group.command("list")(reaches(listing))
     app.add_typer(group, name="token", rich_help_panel=HIVE)
 
 
@@ -30,18 +41,54 @@ async def create(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there, for you alone to read.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make NATS credentials and print them: whoever has them speaks under this name."""
-    from hivewire.membership import issue
+    """Make a token for HTTP with NATS credentials of the same name: whoever has them speaks under it."""
+    from hivewire.admin import CreateToken
     from hivewire.private_file import write_private
+    from hivewire.subjects import AGENT_GATEWAY
+    from hivewire.views import NewToken
 
-    issued = await issue(hive.connection, name, role, parse.span_s(expires) if expires else None)
+    wanted = CreateToken(name, role, parse.span_s(expires) if expires else None)
+    made = await hive.connection.admin(AGENT_GATEWAY, "create_token", wanted, NewToken)
+    text = (made.creds or "") + TOKEN_BLOCK.format(made.token)
     if out is not None:
         try:
-            write_private(out, issued.creds)
+            write_private(out, text)
         except OSError as error:
             raise BadUsage(f"cannot write {out}: {error.strerror}") from error
-        say(f"credentials of {issued.role} {issued.name} are in {out}")
+        say(f"token and credentials of {made.role} {made.name} are in {out}")
     elif as_json:
-        print_json(issued)
+        print_json(made)
     else:
-        say(issued.creds.rstrip("\n"))
+        say(text.rstrip("\n"))
+
+
+async def listing(hive: "Client", *, as_json: AsJson = False) -> None:
+    """List the tokens, without the tokens themselves."""
+    from hivewire.admin import ListTokens
+    from hivewire.subjects import AGENT_GATEWAY
+    from hivewire.views import TokenView
+
+    found = await hive.connection.admin(AGENT_GATEWAY, "tokens", ListTokens(), list[TokenView])
+    if as_json:
+        print_json(found)
+        return
+    rows = ((one.name, one.role, ago(one.created_at), ago(one.expires_at), ago(one.revoked_at)) for one in found)
+    print_table(COLUMNS, rows, "There are no tokens yet: make one with `hivewire token create`.")
+
+
+async def revoke(
+    hive: "Client",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose tokens.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Let no token of a name be good any more at the HTTP door. NATS credentials hold until they expire."""
+    from hivewire.admin import RevokeTokens
+    from hivewire.subjects import AGENT_GATEWAY
+    from hivewire.views import RevokedTokens
+
+    revoked = await hive.connection.admin(AGENT_GATEWAY, "revoke_token", RevokeTokens(name), RevokedTokens)
+    if as_json:
+        print_json(revoked)
+    else:
+        say(f"{revoked.revoked} of {revoked.name} revoked")

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from hivewire import fields, limits
+from hivewire.commands import sessions
 
 AgentType = Literal["native", "remote", "simulation"]
 
@@ -94,4 +95,5 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "undrain": Undrain,
     "remove": Remove,
     "publish": Publish,
+    **sessions.VERBS,
 }

@@ -15,6 +15,7 @@ from hivewire.events import (
     preview,
     process,
     server,
+    session,
     simulation,
     task,
     worktree,
@@ -25,7 +26,21 @@ from hivewire.events.foreign import ForeignEvent
 __all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
-_MODULES = (simulation, task, agent, conversation, merge, page, process, server, worktree, account, preview, log)
+_MODULES = (
+    simulation,
+    task,
+    agent,
+    session,
+    conversation,
+    merge,
+    page,
+    process,
+    server,
+    worktree,
+    account,
+    preview,
+    log,
+)
 
 CATALOGUE: Mapping[str, type[Event]] = {
     event.type: event for module in _MODULES for event in (*module.EVENTS, *getattr(module, "OF_OTHERS", ()))

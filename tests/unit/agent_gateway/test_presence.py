@@ -4,6 +4,7 @@ import pytest
 
 from hivewire.inbox import Replaced, Sync
 from hivewire_agent_gateway.beats import TOLD_MAX, Tell
+from hivewire_agent_gateway.sessions.sessions import Sessions
 from hivewire_agent_gateway.states import Presence
 from hivewire_agent_gateway.watch import ALLOWANCE_S, LOST_PER_STEP_MAX
 
@@ -48,7 +49,7 @@ def test_after_a_start_everybody_present_has_the_full_allowance(driver, types):
     driver.register("eve")
     driver.send("eve", "leave", instance="a")
     driver.now += timedelta(hours=1)
-    driver.core.restore(dict(driver.core.registry.agents), driver.now)
+    driver.core.restore(dict(driver.core.registry.agents), Sessions(), driver.now)
     assert driver.after(ALLOWANCE_S - 1) == []
     assert [event.agent_id for event in driver.after(1)] == ["bob"]
 

@@ -75,8 +75,8 @@ def test_an_agent_keeps_its_drain_and_its_first_registration_over_instances(driv
 @pytest.mark.parametrize(
     ("sender", "card", "status"),
     [
-        ("bob", {"agent_type": "remote"}, 422),
-        ("bob", {"agent_type": "simulation"}, 422),
+        ("bob", {"endpoint_url": "http://example.org"}, 422),
+        ("bob", {"agent_type": "remote", "endpoint_url": "ftp://example.org"}, 422),
         ("bob", {"metadata": msgspec.Raw(b'"' + b"x" * METADATA_BYTES_MAX + b'"')}, 413),
         ("operator", {}, 403),
         ("service", {}, 403),

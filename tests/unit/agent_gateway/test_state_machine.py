@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hivewire.events import Event
 from hivewire_agent_gateway.registry import Registry
+from hivewire_agent_gateway.sessions.sessions import Sessions
 from hivewire_agent_gateway.states import Presence
 from hivewire_agent_gateway.watch import ALLOWANCE_S
 from hivewire_service.core import Refusal
@@ -86,7 +87,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        self.driver.core.restore(dict(self.agents), self.driver.now)
+        self.driver.core.restore(dict(self.agents), Sessions(), self.driver.now)
         for agent_id in self.agents:
             self.note(agent_id)
 

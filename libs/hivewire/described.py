@@ -1,0 +1,55 @@
+"""Structs as their schema can be told: opaque JSON has no type there, and its default is a value.
+
+msgspec makes JSON Schema of structs, but cannot write down a default that is encoded already.
+"""
+
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec.structs import FieldInfo
+
+
+def described(kind: Any) -> Any:
+    """The type with every struct in it replaced by one that can be described."""
+    if kind is msgspec.Raw:
+        return Any
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _shadow(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return Annotated[(described(arguments[0]), *arguments[1:])]
+    if origin in (Union, UnionType):
+        return Union[tuple(described(one) for one in arguments)]  # noqa: UP007 - made at run time
+    if origin in (list, dict, tuple):
+        return origin[tuple(described(one) for one in arguments)]
+    return kind
+
+
+@cache
+def _shadow(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    config = kind.__struct_config__
+    return msgspec.defstruct(
+        kind.__name__,
+        [_field(one) for one in msgspec.structs.fields(kind)],
+        namespace={"__doc__": kind.__doc__},
+        kw_only=True,
+        module=kind.__module__,  # tells structs of the same name apart
+        tag_field=config.tag_field,
+        tag=config.tag,
+    )
+
+
+def _field(one: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+    told = described(one.type)
+    if one.required:
+        return one.encode_name, told
+    if one.default_factory is not msgspec.NODEFAULT:
+        return one.encode_name, told, msgspec.field(default_factory=one.default_factory)
+    default = one.default
+    if isinstance(default, msgspec.Raw):
+        default = msgspec.json.decode(default)
+        if default == {}:
+            return one.encode_name, told, msgspec.field(default_factory=dict)
+    return one.encode_name, told, default

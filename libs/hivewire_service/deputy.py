@@ -1,0 +1,77 @@
+"""A service's line to the other services on which it speaks for members of the hive: remote agents, callers over HTTP.
+
+The name that a command's subject ends with is the member's, whom the service has proven before. The answer comes to
+the member's reply prefix, to an inbox there that belongs to this process.
+"""
+
+from typing import TypeVar
+
+from hivewire import limits
+from hivewire.commands import command_type
+from hivewire.connection import Connection, outcome
+from hivewire.credentials import Credentials
+from hivewire.ids import new_id
+from hivewire.subjects import reply_prefix
+from hivewire.unanswered import Target
+from hivewire_service.roles import RESERVED_NAMES, Role
+from hivewire_service.settings import Settings
+
+T = TypeVar("T")
+
+
+class Deputy(Connection):
+    """A connection with a service's credentials."""
+
+    def __init__(self, url: str, hive: str, sender: str) -> None:
+        super().__init__(url, hive, sender)
+        self._instance = new_id()
+
+    async def listen_for_members(self) -> None:
+        """Hear the answers for everybody on whose behalf we speak."""
+        await self._nats.subscribe(f"{reply_prefix('*')}.{self._instance}.*", cb=self._on_reply)
+
+    async def command_as(
+        self,
+        member: str,
+        service: str,
+        verb: str,
+        data: object,
+        wanted: type[T],
+        *,
+        timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
+    ) -> T:
+        """Send a command of `member` and wait for its outcome. Raises what `command` raises."""
+        subject = self.subjects.command(service, verb, member)
+        target = Target(service, subject, command_type(service, verb), stored=True, replies=self._inbox_of(member))
+        return outcome(await self._ask(target, data, new_id(), timeout_s), wanted)
+
+    async def read_as(
+        self,
+        member: str,
+        service: str,
+        query: str,
+        params: object,
+        wanted: type[T],
+        *,
+        timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
+    ) -> T:
+        """Ask a service to read something for `member`. Raises what `command` raises."""
+        subject = self.subjects.read(service, query, member)
+        target = Target(service, subject, command_type(service, query), stored=False, replies=self._inbox_of(member))
+        return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
+
+    def _inbox_of(self, member: str) -> str:
+        return f"{reply_prefix(member)}.{self._instance}"
+
+
+async def deputy(settings: Settings) -> Deputy:
+    """Connect with the credentials of a service, however long it takes.
+
+    Raises:
+        RefusedError: the server does not take them.
+    """
+    credentials = Credentials.load(settings.nats_creds) if settings.nats_creds else None
+    name = RESERVED_NAMES[Role.SERVICE]
+    line = await Deputy.open(settings.nats_url, credentials, hive=settings.hive, name=name, patience_s=None)
+    await line.listen_for_members()
+    return line

@@ -1,0 +1,338 @@
+"""The WebSocket bridge: a remote agent's connection, which is its presence, its inbox and its voice."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import structlog
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from hivewire import codec, inbox, limits
+from hivewire.commands import agent_gateway as commands
+from hivewire.connection import Listening
+from hivewire.errors import HivewireError, RefusedError
+from hivewire.ids import new_id
+from hivewire.inbox import BEAT_TYPE, Beat, HaltSession, Held, SessionDispatch, Sync
+from hivewire.reads import OneAgent
+from hivewire.subjects import AGENT_GATEWAY, is_token
+from hivewire.views import AgentView
+from hivewire_agent_gateway import metrics
+from hivewire_agent_gateway.aftermath import envelope_of
+from hivewire_agent_gateway.door import frames
+from hivewire_agent_gateway.door.answers import Answers
+from hivewire_agent_gateway.door.place import Place
+
+log = structlog.get_logger()
+
+HEARTBEAT_S: Final = 15.0
+SILENCE_S_MAX: Final = 45.0
+REGISTER_S_MAX: Final = 10.0
+WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What waits for a slow reader; beyond it the connection is closed, and what is open is sent to the next one."""
+SAID_AT_ONCE_MAX: Final = 64
+BRIDGED: Final = "bridged"
+
+
+class Closed(Exception):
+    """The connection has to be closed with this code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Bridged(msgspec.Struct):
+    """Told to all doors: an agent has a new connection, so every older one is closed."""
+
+    agent_id: str
+    connection: str
+
+
+class Bridges:
+    """All bridges of a door."""
+
+    def __init__(self, place: Place, answers: Answers) -> None:
+        self._place = place
+        self._answers = answers
+        self._open: dict[str, Bridge] = {}
+
+    async def begin(self) -> Listening:
+        """Hear of connections at other doors."""
+        return await self._place.line.listen(self._place.subjects.door("all", BRIDGED), self._hear_bridged)
+
+    def _hear_bridged(self, _subject: str, body: bytes) -> None:
+        envelope = codec.decode_envelope(body)
+        if isinstance(envelope, codec.Malformed):
+            return
+        told = codec.decode_as(envelope.data, Bridged, BRIDGED)
+        if isinstance(told, Bridged):
+            known = self._open.get(told.agent_id)
+            if known is not None and known.id != told.connection:
+                known.close(Closed(frames.REPLACED, "replaced by a newer connection"))
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One connection, from its opening to its end."""
+        await websocket.accept()
+        bridge: Bridge | None = None
+        try:
+            register = await _first(websocket)
+            bridge = await self._admit(websocket, register)
+            await bridge.run()
+        except Closed as closed:
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await websocket.close(closed.code, closed.reason[:120])
+        except WebSocketDisconnect:
+            pass
+        finally:
+            if bridge is not None:
+                await self._end(bridge)
+
+    async def _admit(self, websocket: WebSocket, register: frames.Register) -> "Bridge":
+        place = self._place
+        try:
+            caller = await place.callers.prove(register.agent_id, register.auth_token)
+        except RefusedError as error:
+            raise Closed(frames.UNPROVEN, error.error) from None
+        if caller.role == "publisher":
+            raise Closed(frames.UNPROVEN, "a publisher's token is not for agents")
+        bridge = Bridge(websocket, place, self._answers, register, await self._instance(register))
+        older = self._open.get(bridge.agent_id)
+        self._open[bridge.agent_id] = bridge
+        metrics.BRIDGES.set(len(self._open))
+        if older is not None:
+            older.close(Closed(frames.REPLACED, "replaced by a newer connection"))
+        told = envelope_of(BRIDGED, f"/{place.subjects.hive}/{AGENT_GATEWAY}", Bridged(bridge.agent_id, bridge.id))
+        await place.line.say(place.subjects.door("all", BRIDGED), told)
+        return bridge
+
+    async def _instance(self, register: frames.Register) -> str:
+        """The instance that the agent names, else the one that it had before, as long as it was not lost."""
+        named = register.metadata.get("instance")
+        if isinstance(named, str) and is_token(named):
+            return named
+        try:
+            known = await self._place.line.read_as(
+                register.agent_id, AGENT_GATEWAY, "agent", OneAgent(register.agent_id), AgentView
+            )
+        except RefusedError:
+            return new_id()
+        except HivewireError as error:
+            raise Closed(frames.TRY_LATER, str(error)) from None
+        return known.instance if known.state == "present" and known.instance else new_id()
+
+    async def _end(self, bridge: "Bridge") -> None:
+        if self._open.get(bridge.agent_id) is bridge:
+            del self._open[bridge.agent_id]
+        metrics.BRIDGES.set(len(self._open))
+        await bridge.end()
+
+
+async def _first(websocket: WebSocket) -> frames.Register:
+    try:
+        frame = await asyncio.wait_for(_receive(websocket), REGISTER_S_MAX)
+    except TimeoutError:
+        raise Closed(frames.NOT_REGISTERED, "the first message must be register") from None
+    if not isinstance(frame, frames.Register):
+        raise Closed(frames.NOT_REGISTERED, "the first message must be register")
+    return frame
+
+
+async def _receive(websocket: WebSocket) -> frames.FromAgent:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text = message.get("text")
+    if text is None:
+        raise Closed(frames.MALFORMED, "messages are JSON texts")
+    found: Any = codec.decode_as(text.encode(errors="replace"), frames.FromAgent, "message")  # type: ignore[arg-type]
+    if isinstance(found, codec.Malformed):
+        raise Closed(frames.MALFORMED, found.reason)
+    frame: frames.FromAgent = found
+    return frame
+
+
+class Bridge:
+    """One connection of one agent."""
+
+    def __init__(
+        self, websocket: WebSocket, place: Place, answers: Answers, register: frames.Register, instance: str
+    ) -> None:
+        self.id = new_id()
+        self.agent_id = register.agent_id
+        self._websocket = websocket
+        self._place = place
+        self._answers = answers
+        self._instance = instance
+        self._card = _card(register, instance)
+        self._held: dict[str, Held | None] = {}
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._register_again = asyncio.Event()
+        self._said = asyncio.Semaphore(SAID_AT_ONCE_MAX)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listening: Listening | None = None
+        self._turns = 0
+
+    def close(self, closed: Closed) -> None:
+        """End the connection."""
+        if not self._over.done():
+            self._over.set_exception(closed)
+
+    async def run(self) -> None:
+        """Be the agent's connection until it ends.
+
+        Raises:
+            Closed: it has to be closed.
+        """
+        place = self._place
+        self._listening = await place.line.listen(place.subjects.inboxes(self.agent_id), self._hear)
+        await self._register()
+        self._send(codec.encode(frames.Registered(self.id, self.agent_id, "registered")))
+        duties = (self._read, self._write, self._beat, self._heartbeat, self._stay_registered, self._watch_closing)
+        tasks: list[asyncio.Future[None]] = [asyncio.create_task(duty()) for duty in duties]
+        place.line.on_reconnect.append(self._register_again.set)
+        try:
+            await asyncio.wait((*tasks, self._over), return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._over, *tasks):
+                if ended.done():
+                    ended.result()
+        finally:
+            place.line.on_reconnect.remove(self._register_again.set)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def end(self) -> None:
+        """Hear nothing more. The agent stays present for some seconds: it may come back."""
+        if self._listening is not None:
+            await self._listening.stop()
+        if self._over.done() and not self._over.cancelled():
+            self._over.exception()
+        self._over.cancel()
+
+    # --- presence -----------------------------------------------------------------------------------------
+    async def _register(self) -> None:
+        try:
+            await self._place.line.command_as(
+                self.agent_id, AGENT_GATEWAY, "register", self._card, commands.AgentBrief, timeout_s=None
+            )
+        except RefusedError as error:
+            code = frames.REPLACED if error.status == 409 else frames.MALFORMED
+            raise Closed(code, error.error) from None
+        except HivewireError as error:
+            raise Closed(frames.TRY_LATER, str(error)) from None
+
+    async def _stay_registered(self) -> None:
+        while True:
+            await self._register_again.wait()
+            self._register_again.clear()
+            await self._register()
+
+    async def _beat(self) -> None:
+        subjects = self._place.subjects
+        while True:
+            self._turns += 1
+            tasks = [held for held in self._held.values() if held is not None]
+            free_slots = max(0, self._card.slots - len(tasks))
+            beat = Beat(self.agent_id, self._instance, tasks, free_slots, self._turns, list(self._held))
+            body = envelope_of(BEAT_TYPE, f"/{subjects.hive}/{self.agent_id}", beat)
+            await self._place.line.say(subjects.beat(self.agent_id), body)
+            await asyncio.sleep(limits.BEAT_INTERVAL_S)
+
+    async def _heartbeat(self) -> None:
+        self._heard = time.monotonic()
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if time.monotonic() - self._heard >= SILENCE_S_MAX:
+                raise Closed(frames.SILENT, f"nothing heard for {SILENCE_S_MAX:g} s")
+            self._send(frames.heartbeat(datetime.now(UTC)))
+
+    async def _watch_closing(self) -> None:
+        await self._place.closing.wait()
+        raise Closed(frames.GOING_AWAY, "the door shuts down: connect again")
+
+    # --- to the agent -------------------------------------------------------------------------------------
+    def _hear(self, _subject: str, body: bytes) -> None:
+        envelope = codec.decode_envelope(body)
+        message = envelope if isinstance(envelope, codec.Malformed) else codec.decode_data(envelope, inbox.KINDS)
+        match message:
+            case SessionDispatch(instance=instance) if instance == self._instance:
+                self._take(message)
+            case HaltSession() if self._held.pop(message.message_id, self) is not self:
+                cancel = frames.Cancel(message.message_id, self.agent_id, message.session_id, message.reason)
+                self._send(codec.encode(cancel))
+            case inbox.Replaced(instance) if instance != self._instance:
+                self.close(Closed(frames.REPLACED, "replaced by a newer instance"))
+            case Sync(instance) if instance == self._instance:
+                self._register_again.set()
+
+    def _take(self, given: SessionDispatch) -> None:
+        if given.message_id in self._held:
+            return
+        self._held[given.message_id] = Held(given.task_id, given.task_attempt) if given.task_id else None
+        frame = frames.Dispatch(given.message_id, self.agent_id, given.content, given.context, given.session_id)
+        self._send(codec.encode(frame))
+
+    def _send(self, frame: bytes) -> None:
+        self._waiting.append(frame)
+        self._waiting_bytes += len(frame)
+        self._wake.set()
+        if self._waiting_bytes > WAITING_BYTES_MAX:
+            self.close(Closed(frames.TRY_LATER, "you read too slowly: connect again"))
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                frame = self._waiting.popleft()
+                await self._websocket.send_text(frame.decode())
+                self._waiting_bytes -= len(frame)
+
+    # --- from the agent -----------------------------------------------------------------------------------
+    async def _read(self) -> None:
+        while True:
+            frame = await _receive(self._websocket)
+            self._heard = time.monotonic()
+            if isinstance(frame, frames.Register):
+                raise Closed(frames.MALFORMED, "register comes once, as the first message")
+            if frame.agent_id not in (None, self.agent_id):
+                raise Closed(frames.MALFORMED, f"this connection is {self.agent_id}'s")
+            if not isinstance(frame, frames.Heartbeat):
+                await self._said.acquire()
+                self._answers.run(self._say(frame)).add_done_callback(lambda _: self._said.release())
+
+    async def _say(self, frame: frames.Progress | frames.Response) -> None:
+        try:
+            if isinstance(frame, frames.Progress):
+                text, done = frame.progress_text or "", frames.fraction(frame.metadata)
+                await self._answers.progress(self.agent_id, frame.message_id, frame.status, text, done)
+                return
+            await self._answers.respond(self.agent_id, frame.message_id, frame.content, frame.usage, frame.error)
+        except RefusedError as error:
+            self._send(codec.encode(frames.Error(frame.message_id, error.status, error.error)))
+        except HivewireError as error:
+            log.warning("answer not passed on", agent=self.agent_id, message=frame.message_id, error=str(error))
+            return
+        if isinstance(frame, frames.Response):
+            self._held.pop(frame.message_id, None)
+
+
+def _card(register: frames.Register, instance: str) -> commands.Register:
+    """The agent's card, as the hive has it."""
+    slots = register.metadata.get("slots")
+    is_count = isinstance(slots, int) and not isinstance(slots, bool) and 1 <= slots <= limits.SLOTS_MAX
+    metadata = register.metadata | ({"workdir": register.workdir} if register.workdir else {})
+    return commands.Register(
+        instance=instance,
+        agent_type="remote",
+        capabilities=register.capabilities,
+        slots=slots if is_count else 1,  # type: ignore[arg-type]
+        metadata=codec.raw(metadata),
+    )

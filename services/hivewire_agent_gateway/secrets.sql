@@ -1,0 +1,23 @@
+-- name: signing_secret
+INSERT INTO signing_secret AS kept (name, secret) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET secret = kept.secret
+RETURNING secret
+
+-- name: find_signing_secret
+SELECT secret FROM signing_secret WHERE name = $1
+
+-- name: drop_signing_secret
+DELETE FROM signing_secret WHERE name = $1
+
+-- name: add_token
+INSERT INTO token (token_hash, name, role, expires_at) VALUES ($1, $2, $3, $4)
+
+-- name: find_token
+SELECT name, role FROM token
+WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+
+-- name: list_tokens
+SELECT name, role, created_at, expires_at, revoked_at FROM token ORDER BY created_at, token_hash
+
+-- name: revoke_tokens
+UPDATE token SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL

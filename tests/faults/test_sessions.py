@@ -1,0 +1,145 @@
+"""The agent gateway's core and its doors are killed in the middle of sessions: each is answered once, none is lost."""
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from hivewire_service.health import serving
+from integration.gateway_process import start
+from integration.test_agent_gateway import differences
+from integration.test_door import create_token, free_port
+
+SESSIONS = 1_000
+AGENTS = 10
+KILLS = 5
+SETTINGS = {
+    "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8"]',
+    "HIVEWIRE_REQUESTS_PER_MINUTE": "1000000",
+    "HIVEWIRE_SESSIONS_MAX": "60",
+}
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+
+class Gateway:
+    """A core or a door that is killed and started again."""
+
+    def __init__(self, hive, **settings: str) -> None:
+        self._hive = hive
+        self._settings = SETTINGS | settings
+        self._running: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._running = await start(self._hive, "agent_gateway", **self._settings)
+
+    async def kill(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        assert self._running is not None
+        self._running.kill()
+        await self._running.wait()
+
+
+async def remote_agent(name: str, token: str, ports: list[int], answered: Counter) -> None:
+    """Answers whatever comes, over whichever door is open; a dispatch that comes again is answered again."""
+    register = json.dumps({"type": "register", "agent_id": name, "auth_token": token})
+    while True:
+        for port in ports:
+            with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
+                async with connect(f"ws://127.0.0.1:{port}/ws/agent-bridge") as bridge:
+                    await bridge.send(register)
+                    async for text in bridge:
+                        message = json.loads(text)
+                        if message["type"] == "dispatch":
+                            answered[message["message_id"]] += 1
+                            answer = {"type": "response", "message_id": message["message_id"], "agent_id": name}
+                            await bridge.send(json.dumps(answer | {"content": message["content"]}))
+        await asyncio.sleep(0.1)
+
+
+async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
+    ports = [free_port(), free_port()]
+    core = Gateway(hive, HIVEWIRE_PART="core")
+    doors = [Gateway(hive, HIVEWIRE_PART="door", HIVEWIRE_HTTP_PORT=str(port)) for port in ports]
+    effects: Counter = Counter()
+    posted: Counter = Counter()
+
+    async def hook(request: Request) -> Response:
+        effects[request.headers["idempotency-key"]] += 1
+        return Response(status_code=204)
+
+    async def endpoint(request: Request) -> Response:
+        posted[request.headers["idempotency-key"]] += 1
+        await asyncio.sleep(0.05)
+        return JSONResponse({"response": {"content": json.loads(await request.body())["content"]}})
+
+    app = Starlette(routes=[Route("/hook", hook, methods=["POST"]), Route("/agent", endpoint, methods=["POST"])])
+    async with contextlib.AsyncExitStack() as stack:
+        port = await stack.enter_async_context(serving(app, 0))
+        for one in (core, *doors):
+            await one.start()
+            stack.push_async_callback(one.stop)
+        names = [f"ws-{number}" for number in range(AGENTS)]
+        tokens = {name: await create_token(hive, name, "agent") for name in names}
+        boss = await create_token(hive, "boss", "operator")
+        headers = {"X-Agent-ID": "boss", "Authorization": f"Bearer {boss}"}
+        answered: Counter = Counter()
+        agents = [asyncio.create_task(remote_agent(name, tokens[name], ports, answered)) for name in names]
+        http = await stack.enter_async_context(httpx.AsyncClient(headers=headers, timeout=60))
+        for number in range(AGENTS):
+            card = {
+                "agent_id": f"web-{number}",
+                "agent_type": "remote",
+                "endpoint_url": f"http://127.0.0.1:{port}/agent",
+            }
+            await _patiently(http, "POST", ports, "/api/v1/agents", card)
+            names.append(f"web-{number}")
+        while len((await _patiently(http, "GET", ports, "/api/v1/agents"))["items"]) < 2 * AGENTS:
+            await asyncio.sleep(0.1)
+        action = {"type": "webhook", "url": f"http://127.0.0.1:{port}/hook"}
+        sessions = [
+            {"id": f"s{n}", "agent_id": names[n % len(names)], "content": n, "completion_action": action}
+            for n in range(SESSIONS)
+        ]
+        batch = {"sessions": sessions, "max_concurrent": 60}
+        reply = await _patiently(http, "POST", ports, "/api/v1/sessions/batch", batch)
+        assert not [item for item in reply["items"] if "error" in item]
+        for round_ in range(KILLS):
+            for one in (core, doors[round_ % 2]):
+                done = len(effects)
+                while len(effects) < min(SESSIONS, done + SESSIONS // (3 * KILLS)):
+                    await asyncio.sleep(0.02)
+                await one.kill()
+        while (await _patiently(http, "GET", ports, f"/api/v1/sessions?state=completed&limit={SESSIONS}"))["items"][
+            SESSIONS - 1 :
+        ] == []:
+            await asyncio.sleep(0.5)
+        for agent in agents:
+            agent.cancel()
+        await asyncio.gather(*agents, return_exceptions=True)
+    assert effects.keys() == {f"s{n}" for n in range(SESSIONS)}
+    assert await differences(hive) == []
+
+
+async def _patiently(http: httpx.AsyncClient, method: str, ports: list[int], path: str, body: object = None) -> dict:
+    """A request to whichever door answers it."""
+    while True:
+        for port in ports:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await http.request(method, f"http://127.0.0.1:{port}{path}", json=body)
+                if answer.status_code < 500:
+                    assert answer.status_code < 400, answer.text
+                    return answer.json()
+        await asyncio.sleep(0.1)
