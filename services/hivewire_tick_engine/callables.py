@@ -91,17 +91,10 @@ class Callables:
         target = self._targets.get(behaviour.name)
         if target is None:
             raise CallFailed(f"the callable {behaviour.name!r} is not registered any more")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            child.__name__,
-            target,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(SECRETS)},
-        )
+        try:
+            process = await _started(target, behaviour.timeout_s)
+        except OSError as error:
+            raise CallFailed(f"its process could not be started: {error}") from error
         talking = asyncio.gather(
             _read(process.stdout, CONTENT_BYTES_MAX + 1), _read_tail(process.stderr), _write(process.stdin, question)
         )
@@ -133,6 +126,21 @@ def _question(simulation: Simulation, dispatch: Dispatch) -> bytes:
             "seed": simulation.config.seed,
             "history": list(simulation.memory.get(dispatch.agent_id, ())),
         }
+    )
+
+
+async def _started(target: str, timeout_s: float) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        child.__name__,
+        target,
+        str(timeout_s),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith(SECRETS)},
     )
 
 
