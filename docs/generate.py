@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hivewire_agent_gateway.sessions.states import TRANSITIONS as SESSION
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
-from hivewire_broker.states import ATTEMPT, TASK
+from hivewire_broker.states import ATTEMPT, INITIATIVE, PHASE, TASK
 from hivewire_conversation.states import CONVERSATION, MESSAGE
 from hivewire_tick_engine.states import TRANSITIONS as SIMULATION
 
@@ -30,6 +30,8 @@ def page() -> str:
     sections = {
         "Tasks": diagram(TASK),
         "Attempts": diagram(ATTEMPT),
+        "Phases": diagram(PHASE),
+        "Initiatives": diagram(INITIATIVE),
         "Agents": diagram(TRANSITIONS),
         "Sessions": diagram(SESSION),
         "Questions": diagram(CONVERSATION),

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -26,23 +26,31 @@ from hivewire.paging import PageOf
 from hivewire.results import Results
 from hivewire.simulations import Simulations
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, token
-from hivewire.submission import TaskOptions, submission
+from hivewire.submission import TaskChanges, TaskOptions, submission, task_update
 from hivewire.views import (
     AgentView,
     ConversationView,
     EventView,
     Explanation,
     GraphView,
+    InitiativeBrief,
+    InitiativeView,
     MessageBrief,
+    PhaseBrief,
+    PhaseQueueView,
+    PhaseView,
     QueueView,
     RejectView,
     Stats,
     TaskBrief,
     TaskView,
+    WhatIf,
     Why,
 )
 
 T = TypeVar("T")
+PhaseVerb = Literal["approve", "queue", "dispatch", "block", "unblock", "complete"]
+InitiativeVerb = Literal["approve", "queue", "block", "unblock", "complete"]
 
 _LISTING = reads.Listing(limits.LIST_ITEMS_MAX)
 
@@ -219,6 +227,42 @@ class Client:
         """Open a task that ended without success again, with a fresh retry budget."""
         return await self._command(BROKER, "retry", commands.Retry(task_id, reason), TaskBrief)
 
+    async def approve(self, task_id: str, reason: str = "") -> TaskBrief:
+        """Accept the work of a task that is pending approval."""
+        return await self._command(BROKER, "approve", commands.Approve(task_id, reason), TaskBrief)
+
+    async def reject(self, task_id: str, reason: str = "", *, final: bool = False) -> TaskBrief:
+        """Refuse the work of a task that is pending approval: it is done again, or has failed."""
+        return await self._command(BROKER, "reject", commands.Reject(task_id, reason, final), TaskBrief)
+
+    async def block(self, task_id: str, reason: str = "") -> TaskBrief:
+        """Keep a pending task from being dispatched."""
+        return await self._command(BROKER, "block", commands.Block(task_id, reason), TaskBrief)
+
+    async def unblock(self, task_id: str, reason: str = "") -> TaskBrief:
+        """Let a blocked task go on."""
+        return await self._command(BROKER, "unblock", commands.Unblock(task_id, reason), TaskBrief)
+
+    async def enqueue(self, task_id: str) -> TaskBrief:
+        """Let a task be dispatched although its phase has not started."""
+        return await self._command(BROKER, "queue", commands.Queue(task_id), TaskBrief)
+
+    async def dispatch(self, task_id: str, agent_id: str | None = None) -> TaskBrief:
+        """Give a pending task to an agent now: to the one named, else to the best."""
+        return await self._command(BROKER, "dispatch", commands.Dispatch(task_id, agent_id), TaskBrief)
+
+    async def dispatch_next(self, agent_id: str | None = None) -> TaskBrief:
+        """Give out the first ready task that an agent, or the one named, could take."""
+        return await self._command(BROKER, "dispatch_next", commands.DispatchNext(agent_id), TaskBrief)
+
+    async def update(self, task_id: str, **changes: Unpack[TaskChanges]) -> TaskBrief:
+        """Change a task that has not ended; see `TaskChanges`."""
+        return await self._command(BROKER, "update", task_update(task_id, **changes), TaskBrief)
+
+    async def next(self) -> TaskView:
+        """The ready task that would be dispatched first."""
+        return await self._read(BROKER, "next", reads.Nothing(), TaskView)
+
     async def task(self, task_id: str, as_of: datetime | None = None) -> TaskView:
         """A task with its attempts, as it is, or as it was at a moment."""
         return await self._read(BROKER, "task", reads.TaskAsOf(token(task_id, "task id"), as_of), TaskView)
@@ -231,9 +275,16 @@ class Client:
         """What waits, and the head of the queue; or what waited at a moment."""
         return await self._read(BROKER, "queue", reads.QueueAsOf(limit, as_of=as_of), QueueView)
 
-    async def explain(self, task_id: str, attempt: int | None = None) -> Explanation:
-        """Why an attempt, by default the last, went to its agent."""
-        return await self._read(BROKER, "explain", reads.Explain(token(task_id, "task id"), attempt), Explanation)
+    async def explain(
+        self, task_id: str, attempt: int | None = None, weights: dict[str, float] | None = None
+    ) -> Explanation:
+        """Why an attempt, by default the last, went to its agent, and who would win with other weights."""
+        query = reads.Explain(token(task_id, "task id"), attempt, weights)
+        return await self._read(BROKER, "explain", query, Explanation)
+
+    async def whatif(self, weights: dict[str, float], since: datetime) -> WhatIf:
+        """What the decisions since a moment would have been with other weights."""
+        return await self._read(BROKER, "whatif", reads.AskWhatIf(weights, since), WhatIf)
 
     async def why(self, task_id: str) -> Why:
         """Why a task is where it is, in one sentence."""
@@ -246,6 +297,59 @@ class Client:
     async def stats(self) -> Stats:
         """Counts over all tasks that are kept."""
         return await self._read(BROKER, "stats", reads.Nothing(), Stats)
+
+    # --- phases and initiatives -----------------------------------------------------------------------
+    async def create_phase(self, phase: commands.CreatePhase) -> PhaseBrief:
+        """Create a phase; the same one again changes nothing."""
+        return await self._command(BROKER, "create_phase", phase, PhaseBrief)
+
+    async def update_phase(self, phase_id: str, depends_on: list[str]) -> PhaseBrief:
+        """Change what a phase that has not started depends on."""
+        return await self._command(BROKER, "update_phase", commands.UpdatePhase(phase_id, depends_on), PhaseBrief)
+
+    async def steer_phase(self, verb: PhaseVerb, phase_id: str, reason: str = "") -> PhaseBrief:
+        """Approve, queue, dispatch (start), block, unblock or complete a phase."""
+        return await self._command(BROKER, f"{verb}_phase", commands.OfPhase(phase_id, reason), PhaseBrief)
+
+    async def dispatch_next_phase(self, initiative_id: str | None = None) -> PhaseBrief:
+        """Start the first phase that is approved and whose dependencies are complete."""
+        wanted = commands.DispatchNextPhase(initiative_id)
+        return await self._command(BROKER, "dispatch_next_phase", wanted, PhaseBrief)
+
+    async def phase(self, phase_id: str) -> PhaseView:
+        """A phase with its tasks counted."""
+        return await self._read(BROKER, "phase", reads.OnePhase(token(phase_id, "phase id")), PhaseView)
+
+    def phases(self, initiative_id: str | None = None, at_most: int | None = None) -> AsyncIterator[PhaseView]:
+        """Phases, newest first."""
+        query = reads.ListPhases(initiative_id=initiative_id, limit=limits.LIST_ITEMS_MAX)
+        return paging.items(self.connection, BROKER, "phases", query, PhaseView, at_most)
+
+    async def phase_queue(self, initiative_id: str | None = None) -> PhaseQueueView:
+        """The phases that are queued, ready and blocked."""
+        return await self._read(BROKER, "phase_queue", reads.OfInitiative(initiative_id), PhaseQueueView)
+
+    async def next_phase(self, initiative_id: str | None = None) -> PhaseView:
+        """The phase that would start first."""
+        return await self._read(BROKER, "next_phase", reads.OfInitiative(initiative_id), PhaseView)
+
+    async def create_initiative(self, initiative: commands.CreateInitiative) -> InitiativeBrief:
+        """Create an initiative; the same one again changes nothing."""
+        return await self._command(BROKER, "create_initiative", initiative, InitiativeBrief)
+
+    async def steer_initiative(self, verb: InitiativeVerb, initiative_id: str, reason: str = "") -> InitiativeBrief:
+        """Approve, queue, block or unblock all phases of an initiative, or complete it."""
+        wanted = commands.OfInitiative(initiative_id, reason)
+        return await self._command(BROKER, f"{verb}_initiative", wanted, InitiativeBrief)
+
+    async def initiative(self, initiative_id: str) -> InitiativeView:
+        """An initiative with its phases."""
+        query = reads.OneInitiative(token(initiative_id, "initiative id"))
+        return await self._read(BROKER, "initiative", query, InitiativeView)
+
+    def initiatives(self, at_most: int | None = None) -> AsyncIterator[InitiativeView]:
+        """Initiatives, newest first."""
+        return paging.items(self.connection, BROKER, "initiatives", _LISTING, InitiativeView, at_most)
 
     # --- conversations --------------------------------------------------------------------------------
     async def ask(
@@ -332,7 +436,7 @@ class Client:
         """Messages that could not be taken, newest first."""
         return paging.items(self.connection, BROKER, "rejects", _LISTING, RejectView, at_most)
 
-    async def reject(self, reject_id: int) -> RejectView:
+    async def rejected_message(self, reject_id: int) -> RejectView:
         """One of them."""
         return await self._read(BROKER, "reject", reads.OneReject(reject_id), RejectView)
 

@@ -34,6 +34,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**limits.INTEGER_DIGITS_MAX)]
 
 NULL = msgspec.Raw(b"null")
 EMPTY_OBJECT = msgspec.Raw(b"{}")
+ABSENT = msgspec.Raw(b"")
+"""Opaque JSON that was not given; it is never encoded."""
 
 PRIORITIES = {"high": 8, "medium": 5, "low": 2}
 PRIORITY_DEFAULT = PRIORITIES["medium"]

@@ -49,6 +49,10 @@ class TaskDispatch(msgspec.Struct, kw_only=True, omit_defaults=True):
     files: list[str] = []
     phase_id: str | None = None
     parent_task_id: str | None = None
+    feedback: str | None = None
+    """Why the work of an earlier attempt was rejected."""
+    oversight: str = "autonomous"
+    """How closely people look at the work: autonomous, notify, review, approve or supervise."""
     correlationid: str | None = None
     traceparent: str | None = None
 

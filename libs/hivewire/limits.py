@@ -41,6 +41,11 @@ RETRIES_MAX: Final = 100
 TIMEOUT_S_MAX: Final = 30 * 24 * 3600.0
 """A month: longer waits are a `not_before` or a new task."""
 BACKOFF_S_MAX: Final = 24 * 3600.0
+PRIORITY_AGEING_S: Final = 600.0
+"""A task that has waited this much longer than another goes before it as if its priority were one higher: what has a low
+priority is late, but never starves."""
+PHASES_OF_INITIATIVE_MAX: Final = 1_000
+"""They are shown, and approved or queued, together."""
 LOST_ATTEMPTS_MAX: Final = 3
 """A task whose agents vanish this often probably kills them: it is dead-lettered."""
 START_TIMEOUT_S: Final = 60.0

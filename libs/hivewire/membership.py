@@ -7,11 +7,9 @@ from hivewire.connection import Connection
 from hivewire.context import Context
 from hivewire.credentials import Credentials
 from hivewire.errors import BadUsage
-from hivewire.subjects import AGENT_GATEWAY, token
+from hivewire.subjects import AGENT_GATEWAY, OPERATOR, token
 from hivewire.views import Credentials as Issued
 
-OPERATOR = "operator"
-"""The name that every operator's credentials bear."""
 PATIENCE_S = 5.0
 
 

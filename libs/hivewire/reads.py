@@ -44,6 +44,32 @@ class Listing(msgspec.Struct, omit_defaults=True):
     cursor: fields.Name | None = None
 
 
+class OnePhase(msgspec.Struct):
+    """Names a phase."""
+
+    phase_id: fields.Token
+
+
+class ListPhases(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Phases, newest first, of one initiative or of all."""
+
+    initiative_id: fields.Token | None = None
+    limit: Limit = 100
+    cursor: fields.Name | None = None
+
+
+class OfInitiative(msgspec.Struct, omit_defaults=True):
+    """What concerns the phases of one initiative, or of all."""
+
+    initiative_id: fields.Token | None = None
+
+
+class OneInitiative(msgspec.Struct):
+    """Names an initiative."""
+
+    initiative_id: fields.Token
+
+
 class QueueAsOf(Listing, omit_defaults=True):
     """The queue, as it was at a moment: then its head alone."""
 
@@ -93,10 +119,18 @@ class ListEvents(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Explain(msgspec.Struct, omit_defaults=True):
-    """Names an attempt; without a number the last one."""
+    """Names an attempt; without a number the last one. With `weights` it is decided again by them."""
 
     task_id: fields.Token
     attempt: fields.Attempt | None = None
+    weights: dict[str, float] | None = None
+
+
+class AskWhatIf(msgspec.Struct):
+    """Take the decisions since a moment again with other weights."""
+
+    weights: dict[str, float]
+    since: fields.Moment
 
 
 class OneSimulation(msgspec.Struct):
@@ -162,9 +196,17 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "tasks": ListTasks,  # -> Page of TaskView
     "queue": QueueAsOf,  # -> QueueView
     "explain": Explain,  # -> Explanation
+    "whatif": AskWhatIf,  # -> WhatIf
     "why": OneTask,  # -> Why
     "dead": Listing,  # -> Page of TaskView
     "stats": Nothing,  # -> Stats
+    "next": Nothing,  # -> TaskView of the task that would be dispatched first
+    "phases": ListPhases,  # -> Page of PhaseView
+    "phase": OnePhase,  # -> PhaseView
+    "phase_queue": OfInitiative,  # -> PhaseQueueView
+    "next_phase": OfInitiative,  # -> PhaseView of the phase that would start first
+    "initiatives": Listing,  # -> Page of InitiativeView
+    "initiative": OneInitiative,  # -> InitiativeView with its phases
 }
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView

@@ -20,6 +20,9 @@ TICK_ENGINE = "tick-engine"
 CONVERSATION = "conversation"
 SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 
+OPERATOR = "operator"
+"""The name that every operator's credentials bear."""
+
 REPLY_HEADER = "Hive-Reply"
 """Header of a command: the inbox that its outcome is sent to. It must lie under the sender's own reply prefix."""
 

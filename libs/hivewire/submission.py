@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import Backoff, Submit
+from hivewire.commands.broker import Backoff, Submit, Update
 from hivewire.errors import BadUsage
 from hivewire.fields import PRIORITIES
 
@@ -47,6 +47,25 @@ class TaskOptions(TypedDict, total=False):
     category: str
     approval: bool
     files: Sequence[str]
+    risk: float
+    """From 0 to 1, as the next three: how bad it would be if it went wrong."""
+    complexity: float
+    verifiability: float
+    """How well the outcome can be checked."""
+    reversibility: float
+    """How well it can be undone."""
+    concurrency_key: str
+    max_concurrent: int
+    """How many tasks of the same `concurrency_key` may be with agents at once."""
+
+
+class TaskChanges(TypedDict, total=False):
+    """What may be changed of a task. `metadata` and `labels` are replaced as a whole."""
+
+    metadata: Mapping[str, Any]
+    labels: Mapping[str, str]
+    priority: int | str
+    timeout_s: float
 
 
 SHORT_NAMES = {
@@ -105,6 +124,21 @@ def from_mapping(task: Mapping[str, Any], known: Mapping[str, str] | None = None
         return msgspec.convert(fields, Submit, from_attributes=True)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise BadUsage(f"not a task: {error}") from error
+
+
+def task_update(task_id: str, **changes: Unpack[TaskChanges]) -> Update:
+    """A change of a task, ready to be sent.
+
+    Raises:
+        BadUsage: a change is unknown, or has a value that no task can have.
+    """
+    given: dict[str, Any] = {SHORT_NAMES.get(name, name): value for name, value in changes.items()}
+    if "metadata" in given:
+        given["metadata"] = codec.raw(given["metadata"])
+    try:
+        return msgspec.convert({"task_id": task_id} | given, Update)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise BadUsage(f"not a change of a task: {error}") from error
 
 
 def _id(task: Any, known: Mapping[str, str]) -> Any:

@@ -13,6 +13,8 @@ TaskStatus = Literal[
     "pending", "assigned", "running", "pending_approval", "blocked", "completed", "failed", "dead_lettered", "cancelled"
 ]
 AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
+PhaseStatus = Literal["pending", "running", "blocked", "completed"]
+InitiativeStatus = Literal["active", "completed"]
 ConversationState = Literal["asked", "delivered", "answered", "expired", "withdrawn", "undeliverable"]
 MessageState = Literal["sent", "delivered", "undeliverable"]
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "dead_lettered", "cancelled"})
@@ -26,6 +28,25 @@ class TaskBrief(msgspec.Struct, omit_defaults=True):
     status: TaskStatus
     attempt: int = 0
     agent_id: str | None = None
+    created: bool | None = None
+
+
+class PhaseBrief(msgspec.Struct, omit_defaults=True):
+    """The reply to a command about a phase: how it stands after the commit. `created` false: it was known before."""
+
+    phase_id: str
+    status: PhaseStatus
+    approved: bool = False
+    queued: bool = False
+    created: bool | None = None
+
+
+class InitiativeBrief(msgspec.Struct, omit_defaults=True):
+    """The reply to a command about an initiative, with its phases."""
+
+    initiative_id: str
+    status: InitiativeStatus
+    phases: list[PhaseBrief] = []
     created: bool | None = None
 
 
@@ -89,6 +110,15 @@ class TaskView(msgspec.Struct, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     files: list[str] = []
+    requires_approval: bool | None = None
+    feedback: str | None = None
+    """What was wrong with the work that was rejected last."""
+    risk: float | None = None
+    complexity: float | None = None
+    verifiability: float | None = None
+    reversibility: float | None = None
+    concurrency_key: str | None = None
+    max_concurrent: int | None = None
     attempts: list["AttemptView"] = []
 
 
@@ -106,6 +136,52 @@ class AttemptView(msgspec.Struct, kw_only=True):
     error: str | None = None
     score: float | None = None
     reason: str | None = None
+    oversight: str = "autonomous"
+    cost: float | None = None
+
+
+class PhaseView(msgspec.Struct, kw_only=True):
+    """A phase. `approved` and `queued` say how far it is while it is pending; `tasks` counts its tasks by status."""
+
+    phase_id: str
+    title: str
+    status: PhaseStatus
+    approved: bool
+    queued: bool
+    initiative_id: str | None = None
+    depends_on: list[str] = []
+    reason: str | None = None
+    blocked_by: str | None = None
+    sender: str
+    description: str = ""
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tasks: dict[str, int] = {}
+
+
+class PhaseQueueView(msgspec.Struct):
+    """The phases that are queued and wait for others, those that could start, and the blocked ones."""
+
+    queued: list[PhaseView]
+    ready: list[PhaseView]
+    blocked: list[PhaseView]
+
+
+class InitiativeView(msgspec.Struct, kw_only=True):
+    """An initiative; where one is shown, with its phases, which form a graph by what they depend on."""
+
+    initiative_id: str
+    title: str
+    status: InitiativeStatus
+    requires_approval: bool
+    sender: str
+    description: str = ""
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+    created_at: datetime
+    ended_at: datetime | None = None
+    phases: list[PhaseView] = []
 
 
 class AgentView(msgspec.Struct, kw_only=True):
@@ -290,8 +366,20 @@ class Candidate(msgspec.Struct, omit_defaults=True):
     factors: dict[str, Factor] = {}
 
 
+class WeightShift(msgspec.Struct):
+    """The smallest change of one weight, the others scaled so that the sum stays 1, with which another agent wins."""
+
+    change: float
+    agent_id: str
+
+
 class Explanation(msgspec.Struct, kw_only=True):
-    """Why an attempt went to its agent: the best candidates, and the others counted by the gate that stopped them."""
+    """Why an attempt went to its agent: the best candidates, and the others counted by the gate that stopped them.
+
+    `shifts` says by factor what would have changed the winner, None: nothing; `if_idle` is the agent that would have won
+    if it were idle. With other weights given, `winner` is who wins with them, None: an agent that was not recorded could
+    win too, so it is not known.
+    """
 
     task_id: str
     attempt: int
@@ -300,6 +388,38 @@ class Explanation(msgspec.Struct, kw_only=True):
     candidates: list[Candidate] = []
     gated: dict[str, int] = {}
     decided_at: datetime
+    oversight: str = "autonomous"
+    shifts: dict[str, WeightShift | None] = {}
+    if_idle: str | None = None
+    reweighted: bool = False
+    winner: str | None = None
+
+
+class WhatIf(msgspec.Struct, kw_only=True):
+    """Recorded decisions taken again with other weights.
+
+    `undecided` counts those in which an agent that was not recorded could have won. `loads` is how many of the decided
+    ones each agent got and would have got; `skew` is the busiest agent's share relative to an even one. `wait_s` is the
+    mean time that tasks would have waited for their agent to finish what it had, by the recorded durations.
+    """
+
+    decisions: int
+    undecided: int
+    changed: int
+    loads: dict[str, tuple[int, int]] = {}
+    skew: tuple[float, float] = (0.0, 0.0)
+    wait_s: tuple[float, float] = (0.0, 0.0)
+    changes: list["Change"] = []
+    """Some of the changed ones, newest first."""
+
+
+class Change(msgspec.Struct):
+    """A decision that would have another winner."""
+
+    task_id: str
+    attempt: int
+    agent_id: str
+    would_be: str
 
 
 class Why(msgspec.Struct, omit_defaults=True):

@@ -35,7 +35,23 @@ AGENT_VERBS = {
     CONVERSATION: ("ask", "answer", "withdraw", "message", "receive"),
 }
 PUBLISHER_VERBS = {
-    BROKER: ("submit", "submit_batch", "cancel", "retry", "block", "unblock", "dispatch", "queue", "update"),
+    BROKER: (
+        "submit",
+        "submit_batch",
+        "cancel",
+        "retry",
+        "block",
+        "unblock",
+        "dispatch",
+        "dispatch_next",
+        "queue",
+        "update",
+        "complete",
+        "create_initiative",
+        "create_phase",
+        "update_phase",
+        "queue_phase",
+    ),
     AGENT_GATEWAY: ("publish", "dispatch", "dispatch_batch", "take", "cancel"),
     CONVERSATION: ("ask", "withdraw", "message", "receive"),
 }

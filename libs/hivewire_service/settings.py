@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
     """Port of /health, /ready and /metrics; 0 is any free one."""
+    weights: Path | None = None
+    """A JSON file with the weights of the factors by which the broker chooses agents."""
+    owner_rate: Annotated[float, Field(gt=0.0)] | None = None
+    """How many tasks a second each owner may be given; none: any number."""
     lease_seconds: Annotated[float, Field(ge=0.5, le=60.0)] = 2.0
     """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1

@@ -10,12 +10,22 @@ import msgspec
 
 from hivewire import codec, fields
 from hivewire.events import CATALOGUE, Event
-from hivewire.events.task import TaskAssigned, TaskCompleted, TaskCreated, TaskEvent
+from hivewire.events.task import (
+    TaskAssigned,
+    TaskCompleted,
+    TaskCreated,
+    TaskEvent,
+    TaskPendingApproval,
+    TaskRejected,
+    TaskUpdated,
+)
 from hivewire.subjects import BROKER
 from hivewire.views import AttemptView, QueueView, TaskView
 from hivewire_broker.evolve import evolve
+from hivewire_broker.phase import Phase
 from hivewire_broker.rows import SQL
 from hivewire_broker.state import State
+from hivewire_broker.stored import updated
 from hivewire_broker.task import Attempt, Task
 from hivewire_service.core import Refusal
 
@@ -39,12 +49,22 @@ class Past:
         match event:
             case TaskCreated():
                 self._created = event
+                self._know_phase(event.phase_id)
+            case TaskUpdated() if self._created is not None:
+                self._created = updated(self._created, event)
             case TaskAssigned():
                 self._assigned[event.attempt] = event
-            case TaskCompleted():
+            case TaskCompleted() | TaskPendingApproval():
                 self._result = event.result
+            case TaskRejected():
+                self._result = fields.NULL
         evolve(self._state, event)
         self._updated_at = recorded_at
+
+    def _know_phase(self, phase_id: str | None) -> None:
+        """Of the task's phase nothing matters here but that it is there."""
+        if phase_id is not None:
+            self._state.phases[phase_id] = Phase(phase_id=phase_id, ordinal=1, content_hash="")
 
     @property
     def task(self) -> Task:
@@ -86,6 +106,8 @@ class Past:
             error=attempt.error,
             score=assigned.score,
             reason=assigned.reason,
+            oversight=assigned.oversight,
+            cost=attempt.cost,
         )
 
 
@@ -115,7 +137,7 @@ async def queue_as_of(connection: asyncpg.Connection, moment: datetime, limit: i
         ordinals = {row["task_id"]: row["ordinal"] for row in rows[start : start + CHUNK]}
         folded = await _fold(connection, list(ordinals), moment)
         waiting += [
-            (-past.task.priority, ordinals[task_id], past)
+            (past.task.place, ordinals[task_id], past)
             for task_id, past in folded.items()
             if past.task.status in WAITING
         ]
@@ -132,7 +154,7 @@ async def queue_as_of(connection: asyncpg.Connection, moment: datetime, limit: i
 
 def _is_ready(task: Task, completed: set[str], moment: datetime) -> bool:
     due = task.wakes_at is None or task.wakes_at <= moment
-    return task.status == "pending" and due and not task.by_name_only and completed.issuperset(task.depends_on)
+    return task.status == "pending" and due and task.auto and completed.issuperset(task.depends_on)
 
 
 async def _completed(connection: asyncpg.Connection, tasks: Iterable[Task], moment: datetime) -> set[str]:

@@ -1,15 +1,17 @@
 """Gives the ready tasks to agents: highest priority first, then the oldest, over all lines of the queue."""
 
-import heapq
+from collections import Counter
 from datetime import datetime
 from typing import Final
 
 from hivewire.events.task import TaskAssigned, TaskUnmatched
 from hivewire_broker.draft import Draft
 from hivewire_broker.matching import Choice, Matcher
+from hivewire_broker.oversight import level
 from hivewire_broker.queue import ReadyQueue
 from hivewire_broker.state import State
 from hivewire_broker.task import Requirements, Task
+from hivewire_broker.turns import Heads, OwnerRates, Turns
 
 ASSIGNED_MAX: Final = 1_000
 """Assignments of one step; more would hold up what else waits to be decided."""
@@ -20,46 +22,96 @@ REPORTED_MAX: Final = 1_000
 class Assigner:
     """Brings lines and agents together, looking only at lines that grew or whose agents became free."""
 
-    def __init__(self, state: State, matcher: Matcher) -> None:
+    def __init__(self, state: State, matcher: Matcher, owner_rate: float | None = None) -> None:
         self._state = state
         self._queue: ReadyQueue = state.queue
         self._matcher = matcher
         self._composition = -1
+        self._freed: list[int] = []
+        self._turns = Turns()
+        self._rates = OwnerRates(owner_rate)
+        self._held_back: dict[Requirements, datetime] = {}
+        """Lines of owners that have reached their rate, and when they may go on."""
+        self._given: Counter[str] = Counter()
+        """By concurrency key: what the draft in the making gives out."""
 
     def pending(self) -> bool:
         """Whether anything happened since the last time that could lead to an assignment."""
         return bool(self._queue.grown or self._queue.newcomers) or self._state.slots_freed
 
+    def next_due(self) -> datetime | None:
+        """When an owner that has reached its rate may go on."""
+        return min(self._held_back.values(), default=None)
+
     def assign(self, draft: Draft, composition: int, now: datetime) -> None:
         """Add the assignments that are possible now. The queue and the matcher already count them as made: the
         draft's events must follow, or the state be loaded anew."""
-        freed = self._matcher.refresh()
+        self._refresh()
+        freed, self._freed = self._freed, []
         self._state.slots_freed = False
-        lines = self._worth_looking(freed, composition)
+        lines = self._worth_looking(freed, composition) | self._let_go_on(now)
         self._report_unmatched(draft)
-        heads: list[tuple[int, Requirements]] = []
-        for requirements in lines:
-            head = self._ready_head(draft, requirements, now)
-            if head is not None:
-                heads.append((head.rank, requirements))
-        heapq.heapify(heads)
+        self._given.clear()
+        heads = Heads(self._turns, self._heads(draft, lines, now))
         room = ASSIGNED_MAX
         while heads and room:
-            requirements = heads[0][1]
+            requirements = heads.first()
             task = self._queue.head(requirements)
             assert task is not None
+            allowed_at = self._rates.allowed_at(requirements.owner, now)
+            if allowed_at > now:
+                self._held_back.update(dict.fromkeys(heads.drop_owner(), allowed_at))
+                continue
             choice = self._matcher.choose(task)
             if choice is None:
-                heapq.heappop(heads)
+                heads.replace(None)
                 continue
+            self._queue.pop(requirements)
             self._give(draft, task, choice, now)
             room -= 1
-            head = self._ready_head(draft, requirements, now)
-            if head is None:
-                heapq.heappop(heads)
-            else:
-                heapq.heapreplace(heads, (head.rank, requirements))
-        self._queue.grown.update(requirements for _, requirements in heads)
+            heads.replace(self._ready_head(draft, requirements, now))
+        self._queue.grown.update(heads.lines())
+
+    def first(self, agent_id: str | None, now: datetime) -> tuple[Task, Choice] | None:
+        """The first ready task that an agent, or the one named, could take, with the choice."""
+        self._refresh()
+        self._given.clear()
+        draft = Draft()
+        heads = Heads(self._turns, self._heads(draft, set(self._queue.lines()), now))
+        while heads:
+            task = self._queue.head(heads.first())
+            assert task is not None
+            choice = self._matcher.choose(task) if agent_id is None else self._matcher.name(task, agent_id)
+            if isinstance(choice, Choice):
+                return task, choice
+            heads.replace(None)
+        return None
+
+    def choose(self, task: Task, agent_id: str | None) -> Choice | str:
+        """The best agent for a task, or the one named, without looking at any line; else why there is none."""
+        self._refresh()
+        if agent_id is not None:
+            return self._matcher.name(task, agent_id)
+        return self._matcher.choose(task) or "no agent that can do it is free"
+
+    def give(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
+        """Give a task out of turn. The draft's events must follow, or the state be loaded anew."""
+        self._give(draft, task, choice, now)
+        draft.fates[task.task_id] = "assigned"
+
+    def _refresh(self) -> None:
+        self._freed += self._matcher.refresh()
+
+    def _heads(self, draft: Draft, lines: set[Requirements], now: datetime) -> list[Task]:
+        heads = (self._ready_head(draft, requirements, now) for requirements in lines)
+        return [head for head in heads if head is not None]
+
+    def _let_go_on(self, now: datetime) -> set[Requirements]:
+        """The lines whose owners may be given tasks again."""
+        lines = {requirements for requirements, due in self._held_back.items() if due <= now}
+        for requirements in lines:
+            del self._held_back[requirements]
+        return lines
 
     def _worth_looking(self, freed: list[int], composition: int) -> set[Requirements]:
         grown = set(self._queue.grown)
@@ -95,15 +147,22 @@ class Assigner:
             wakes_at = task.wakes_at
             undecided = task.task_id not in draft.fates
             if undecided and task.dispatchable and (wakes_at is None or wakes_at <= now):
-                return task
+                if self._state.keys.has_room(task, self._given[task.concurrency_key or ""]):
+                    return task
+                self._queue.pop(requirements)
+                self._state.keys.set_aside(task)
+                continue
             self._queue.pop(requirements)
             if undecided:
                 self._state.settle(task)
         return None
 
     def _give(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
-        self._queue.pop(task.requirements)
         self._matcher.take(choice.agent_id, now)
+        self._turns.take(task.requirements.owner)
+        self._rates.take(task.requirements.owner, now)
+        if task.concurrency_key is not None:
+            self._given[task.concurrency_key] += 1
         draft.events.append(
             TaskAssigned(
                 task_id=task.task_id,
@@ -113,9 +172,11 @@ class Assigner:
                 assigned_at=now,
                 score=choice.score,
                 reason=choice.reason,
+                oversight=level(task, choice.trust),
             )
         )
-        draft.records.append(choice.decision)
+        if choice.decision is not None:
+            draft.records.append(choice.decision)
 
 
 def unmatched_reason(requirements: Requirements) -> str:

@@ -1,9 +1,17 @@
-"""What people ask for a task: that it ends, or that it is tried again."""
+"""What people ask for a task: that it ends, is tried again, waits, goes on, or changes."""
 
 from datetime import datetime
 
-from hivewire.commands.broker import Cancel, Retry
-from hivewire.events.task import TaskCancelled, TaskReopened
+from hivewire import fields
+from hivewire.commands.broker import Block, Cancel, Queue, Retry, Unblock, Update
+from hivewire.events.task import (
+    TaskBlocked,
+    TaskCancelled,
+    TaskQueued,
+    TaskReopened,
+    TaskUnblocked,
+    TaskUpdated,
+)
 from hivewire_broker.dependents import after_bad_end, after_reopening, block_for, blocking
 from hivewire_broker.draft import Draft
 from hivewire_broker.state import State
@@ -59,3 +67,68 @@ def retry(state: State, command: Command, now: datetime) -> Step | Refusal:
     if blocker is not None:
         block_for(draft, task.task_id, blocker.task_id, blocker.status)
     return draft.step()
+
+
+def block(state: State, command: Command, _now: datetime) -> Step | Refusal:
+    """Keep a pending task back."""
+    data: Block = command.data
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if task.status not in {"pending", "blocked"}:
+        return Refusal(f"task {task.task_id} is {task.status}: only a pending one can be blocked", 409)
+    reason = data.reason or f"blocked by {command.sender}"
+    if task.status == "blocked" and task.reason == reason:
+        return NOTHING
+    return Step([TaskBlocked(task_id=task.task_id, reason=reason)])
+
+
+def unblock(state: State, command: Command, _now: datetime) -> Step | Refusal:
+    """Let a blocked task go on, unless what it depends on still keeps it from that."""
+    data: Unblock = command.data
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if task.status != "blocked":
+        return Refusal(f"task {task.task_id} is {task.status}, not blocked", 409)
+    blocker = blocking(Draft(), state, task)
+    if blocker is not None:
+        reason = f"it depends on task {blocker.task_id}, which ended {blocker.status}: retry that one"
+        return Refusal(f"task {task.task_id} can't go on: {reason}", 409)
+    return Step([TaskUnblocked(task_id=task.task_id, reason=data.reason)])
+
+
+def queue(state: State, command: Command, _now: datetime) -> Step | Refusal:
+    """Let a task of a phase that has not started be dispatched."""
+    data: Queue = command.data
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if task.ended:
+        return Refusal(f"task {task.task_id} has ended {task.status}: only what has not can be queued", 409)
+    if task.queued:
+        return NOTHING
+    return Step([TaskQueued(task_id=task.task_id, priority=task.priority, depends_on=list(task.depends_on))])
+
+
+def update(state: State, command: Command, _now: datetime) -> Step | Refusal:
+    """Change what a task says of itself."""
+    data: Update = command.data
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if task.ended:
+        return Refusal(f"task {task.task_id} has ended {task.status}: it can't be changed", 409)
+    given = data.metadata is not fields.ABSENT
+    if not given and (data.labels, data.priority, data.timeout_seconds) == (None, None, None):
+        return Refusal("nothing to change: give metadata, labels, priority or timeout_seconds", 400)
+    priority = fields.PRIORITIES[data.priority] if isinstance(data.priority, str) else data.priority
+    updated = TaskUpdated(
+        task_id=task.task_id,
+        by=command.sender,
+        metadata=data.metadata.copy() if given else fields.ABSENT,
+        labels=data.labels,
+        priority=priority,
+        timeout_seconds=data.timeout_seconds,
+    )
+    return Step([updated])

@@ -10,10 +10,11 @@ from hivewire.commands.broker import VERBS
 from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
-from hivewire.views import BatchItem, TaskBrief
-from hivewire_broker import control, presence, reports
+from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, TaskBrief
+from hivewire_broker import approval, control, initiatives, phases, presence, reports
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
+from hivewire_broker.dispatching import dispatch, dispatch_next
 from hivewire_broker.draft import Draft
 from hivewire_broker.evolve import evolve
 from hivewire_broker.fleet import AgentSeen, Fleet
@@ -40,6 +41,27 @@ _DECIDERS: Final[Mapping[str, Decider]] = {
     "fail": reports.fail,
     "cancel": control.cancel,
     "retry": control.retry,
+    "approve": approval.approve,
+    "reject": approval.reject,
+    "block": control.block,
+    "unblock": control.unblock,
+    "queue": control.queue,
+    "update": control.update,
+    "create_initiative": initiatives.create,
+    "approve_initiative": initiatives.approve,
+    "queue_initiative": initiatives.queue,
+    "block_initiative": initiatives.block,
+    "unblock_initiative": initiatives.unblock,
+    "complete_initiative": initiatives.complete,
+    "create_phase": phases.create,
+    "update_phase": phases.update,
+    "approve_phase": phases.approve,
+    "queue_phase": phases.queue,
+    "block_phase": phases.block,
+    "unblock_phase": phases.unblock,
+    "complete_phase": phases.complete,
+    "dispatch_phase": phases.dispatch,
+    "dispatch_next_phase": phases.dispatch_next,
 }
 
 
@@ -47,11 +69,26 @@ class Broker:
     """The tasks of one hive: queued, matched to agents, followed to their end. Implements `Core`."""
 
     verbs: Mapping[str, type[msgspec.Struct]] = VERBS
-    naturally_idempotent = frozenset({"submit", "submit_batch", "start", "progress", "complete", "fail"})
+    naturally_idempotent = frozenset(
+        {
+            "submit",
+            "submit_batch",
+            "start",
+            "progress",
+            "complete",
+            "fail",
+            "create_initiative",
+            "create_phase",
+        }
+    )
 
-    def __init__(self, hive: str, weights: Mapping[str, float] = DEFAULT_WEIGHTS) -> None:
+    def __init__(
+        self, hive: str, weights: Mapping[str, float] = DEFAULT_WEIGHTS, owner_rate: float | None = None
+    ) -> None:
+        """`owner_rate`: how many tasks a second each owner may be given; None: any number."""
         self.hive = hive
         self._weights = weights_in_order(weights)
+        self._owner_rate = owner_rate
         self.restore(State(), ())
 
     def restore(self, state: State, agents: Iterable[AgentSeen]) -> None:
@@ -60,20 +97,38 @@ class Broker:
         self.fleet = Fleet()
         for agent in agents:
             self.fleet.put(agent)
-        self._assigner = Assigner(state, Matcher(state, self.fleet, self._weights))
+        self._assigner = Assigner(state, Matcher(state, self.fleet, self._weights), self._owner_rate)
         self._unchecked = list(state.held)
         self._verdict: list[BatchItem] = []
+        self._about = ""
+        self._created = False
 
     def decide(self, command: Command, now: datetime) -> Step | Refusal:
-        """What should happen, or why not. For a submit it also notes the verdict that `reply` tells."""
-        if command.verb == "submit":
-            return self._submit(command, now)
-        if command.verb == "submit_batch":
-            batch = Batch(self.state, self.hive, command, now)
-            step = batch.decide()
-            self._verdict = batch.items
-            return step
-        return _DECIDERS[command.verb](self.state, command, now)
+        """What should happen, or why not. It also notes what `reply` has to tell."""
+        match command.verb:
+            case "submit":
+                return self._submit(command, now)
+            case "submit_batch":
+                batch = Batch(self.state, self.hive, command, now)
+                step = batch.decide()
+                self._verdict = batch.items
+                return step
+            case "dispatch":
+                answer = dispatch(self.state, self._assigner, command, now)
+            case "dispatch_next":
+                answer = dispatch_next(self._assigner, command, now)
+            case verb:
+                answer = _DECIDERS[verb](self.state, command, now)
+        if isinstance(answer, Step):
+            self._note_subject(command, answer)
+        return answer
+
+    def _note_subject(self, command: Command, step: Step) -> None:
+        """What a command that named nothing was about is what its last event is about."""
+        data, events = command.data, list(step.events)
+        named = (getattr(data, name, None) for name in ("task_id", "phase_id", "id"))
+        self._about = next((name for name in named if name), None) or (events[-1].entity_id if events else command.id)
+        self._created = bool(events)
 
     def evolve(self, event: Event) -> None:
         """What did happen."""
@@ -91,14 +146,16 @@ class Broker:
         self.state.forget_old()
         self._lose_unaccompanied(draft, now)
         self._run_timers(draft, now)
+        phases.advance(draft, self.state, now)
         self._assigner.assign(draft, self.fleet.composition, now)
         return draft.step()
 
     def next_due(self) -> datetime | None:
         """When `advance` has something to do again."""
-        if self._assigner.pending() or self._unchecked:
+        if self._assigner.pending() or self._unchecked or phases.pending(self.state):
             return AT_ONCE
-        return self.state.timers.next_due()
+        due = (self.state.timers.next_due(), self._assigner.next_due())
+        return min((moment for moment in due if moment is not None), default=None)
 
     def extend(self, silence_s: float, now: datetime) -> None:
         """Agents could not be heard: their open attempts get as much more time."""
@@ -107,8 +164,12 @@ class Broker:
             for task in held.values():
                 task.attempts[-1].grace_s += silence_s
 
-    def reply(self, command: Command) -> TaskBrief | BatchReply:
-        """How the task of a command stands now; for a batch the verdict on each of its tasks."""
+    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief:
+        """How what a command is about stands now; for a batch the verdict on each of its tasks."""
+        if command.verb.endswith("_phase"):
+            return self._phase_brief(self._about, self._created if command.verb == "create_phase" else None)
+        if command.verb.endswith("_initiative"):
+            return self._initiative_brief(command)
         if command.verb == "submit_batch":
             for item in self._verdict:
                 item.status = self.state.tasks[item.task_id].status if item.task_id else None
@@ -117,7 +178,17 @@ class Broker:
             (item,) = self._verdict
             assert item.task_id is not None
             return _brief(self.state.tasks[item.task_id], created=item.created)
-        return _brief(self.state.tasks[command.data.task_id])
+        return _brief(self.state.tasks[self._about])
+
+    def _phase_brief(self, phase_id: str, created: bool | None = None) -> PhaseBrief:
+        phase = self.state.phases[phase_id]
+        return PhaseBrief(phase_id, phase.status, phase.approved, phase.queued, created)
+
+    def _initiative_brief(self, command: Command) -> InitiativeBrief:
+        creates = command.verb == "create_initiative"
+        initiative = self.state.initiatives[self._about if creates else command.data.initiative_id]
+        of_it = [self._phase_brief(phase_id) for phase_id in initiative.phases]
+        return InitiativeBrief(initiative.initiative_id, initiative.status, of_it, self._created if creates else None)
 
     def _submit(self, command: Command, now: datetime) -> Step | Refusal:
         intake = Intake(self.state, self.hive, command, now)

@@ -16,9 +16,11 @@ from hivewire.events.task import (
     TaskCreated,
     TaskDeadLettered,
     TaskFailed,
+    TaskUpdated,
 )
 from hivewire.inbox import CANCEL, TASK, CancelAttempt, inbox_type
 from hivewire.subjects import BROKER, Subjects
+from hivewire_broker.core import Broker
 from hivewire_broker.draft import Resend, TellCancel
 from hivewire_broker.stored import created_of, dispatch_of
 from hivewire_service.core import Message
@@ -48,7 +50,7 @@ class Contents:
                 self._bytes -= _size(self._kept.pop(next(iter(self._kept))))
 
     def drop(self, task_id: str) -> None:
-        """The task has ended: its content is hardly needed again."""
+        """The task has ended, so that its content is hardly needed again, or has another content now."""
         created = self._kept.pop(task_id, None)
         if created is not None:
             self._bytes -= _size(created)
@@ -61,8 +63,9 @@ class Contents:
 class Dispatches:
     """Makes the messages to agents' inboxes."""
 
-    def __init__(self, subjects: Subjects, contents_sql: str) -> None:
+    def __init__(self, subjects: Subjects, contents_sql: str, broker: Broker) -> None:
         self._subjects = subjects
+        self._broker = broker
         self._source = f"/{subjects.hive}/{BROKER}"
         self._contents_sql = contents_sql
         self._contents = Contents()
@@ -72,7 +75,7 @@ class Dispatches:
         for event in events:
             if isinstance(event, TaskCreated):
                 self._contents.put(event)
-            elif isinstance(event, _ENDS):
+            elif isinstance(event, (*_ENDS, TaskUpdated)):
                 self._contents.drop(event.task_id)
         sends = [e for e in (*events, *records) if isinstance(e, (TaskAssigned, Resend))]
         fetched = await self._fetch_missing(pool, sends)
@@ -94,7 +97,8 @@ class Dispatches:
         return {row["task_id"]: created_of(row) for row in rows}
 
     def _dispatch(self, created: TaskCreated, send: TaskAssigned | Resend) -> Message:
-        data = dispatch_of(created, send.attempt, send.instance)
+        task = self._broker.state.tasks[send.task_id]
+        data = dispatch_of(created, task, task.attempts[send.attempt - 1])
         return self._message(send.agent_id, TASK, f"{send.task_id}.{send.attempt}", data)
 
     def _cancel(self, tell: TellCancel) -> Message:

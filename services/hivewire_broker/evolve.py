@@ -1,11 +1,14 @@
 """What each event does to the state. Every change of a stored field is here and nowhere else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from hivewire.events import task as events
 from hivewire.events.base import Event
+from hivewire.events.initiative import InitiativeEvent
+from hivewire.events.phase import PhaseEvent
+from hivewire_broker import phase_evolve
 from hivewire_broker.moments import microseconds, span_us
 from hivewire_broker.state import History, State
 from hivewire_broker.states import IllegalTransition, next_attempt_status, next_task_status
@@ -13,6 +16,9 @@ from hivewire_broker.task import Attempt, Task
 
 PLANNING: Final = frozenset({"research", "discuss", "plan", "detail", "refine"})
 CHECKPOINT: Final = "checkpoint:"
+FILES_KIN_MAX: Final = 8
+"""Of the files that a task names, so many make it kin of others."""
+_LABEL: Final = "label "
 
 
 def evolve(state: State, event: Event) -> None:
@@ -23,6 +29,9 @@ def evolve(state: State, event: Event) -> None:
     """
     if isinstance(event, events.TaskCreated):
         _created(state, event)
+        return
+    if isinstance(event, (PhaseEvent, InitiativeEvent)):
+        phase_evolve.evolve(state, event)
         return
     task = state.tasks.get(event.entity_id)
     if task is None:
@@ -36,12 +45,26 @@ def evolve(state: State, event: Event) -> None:
         state.settle(task)
 
 
-def kinship(parent_task_id: str | None, labels: Mapping[str, str]) -> tuple[str, ...]:
+def kinship(
+    labels: Mapping[str, str],
+    *,
+    parent_task_id: str | None = None,
+    phase_id: str | None = None,
+    initiative_id: str | None = None,
+    files: Sequence[str] = (),
+) -> tuple[str, ...]:
     """What a task has in common with others, as keys."""
-    if parent_task_id is None and not labels:
-        return ()
-    parent = () if parent_task_id is None else (f"parent {parent_task_id}",)
-    return (*parent, *(f"label {name}={value}" for name, value in labels.items()))
+    named = (("parent", parent_task_id), ("phase", phase_id), ("initiative", initiative_id))
+    return (
+        *(f"{what} {name}" for what, name in named if name is not None),
+        *(f"file {name}" for name in files[:FILES_KIN_MAX]),
+        *(f"{_LABEL}{name}={value}" for name, value in labels.items()),
+    )
+
+
+def relabelled(kin: tuple[str, ...], labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The same with other labels."""
+    return (*(key for key in kin if not key.startswith(_LABEL)), *kinship(labels))
 
 
 def is_by_name_only(task_type: str, category: str) -> bool:
@@ -52,12 +75,14 @@ def is_by_name_only(task_type: str, category: str) -> bool:
 def _created(state: State, event: events.TaskCreated) -> None:
     known = state.tasks.get(event.task_id)
     status = next_task_status(known.status if known else None, event.type)
+    initiative = state.initiative_of(event.phase_id)
     state.add(
         Task(
             task_id=event.task_id,
             content_hash=event.content_hash,
             ordinal=state.last_ordinal + 1,
             requirements=state.requirements(event.owner, event.required_capabilities),
+            created_us=microseconds(event.created_at),
             priority=event.priority,
             timeout_s=event.timeout_seconds,
             start_timeout_s=event.start_timeout_seconds,
@@ -66,9 +91,22 @@ def _created(state: State, event: events.TaskCreated) -> None:
             on_dependency_failure=event.on_dependency_failure,
             by_name_only=is_by_name_only(event.task_type, event.category),
             depends_on=tuple(event.depends_on),
-            kinship=kinship(event.parent_task_id, event.labels),
+            kinship=kinship(
+                event.labels,
+                parent_task_id=event.parent_task_id,
+                phase_id=event.phase_id,
+                initiative_id=initiative.initiative_id if initiative else None,
+                files=event.files,
+            ),
+            phase_id=event.phase_id,
+            planning=event.category in PLANNING,
+            requires_approval=event.requires_approval,
             risk=event.risk,
             complexity=event.complexity,
+            verifiability=event.verifiability,
+            reversibility=event.reversibility,
+            concurrency_key=event.concurrency_key,
+            max_concurrent=event.max_concurrent or 1,
             not_before=event.not_before,
             deadline=event.deadline,
             status=status,
@@ -92,6 +130,7 @@ def _assigned(state: State, task: Task, event: events.TaskAssigned) -> None:
         instance=event.instance,
         assigned_at=event.assigned_at,
         status=next_attempt_status(None, event.type),
+        oversight=event.oversight,
         sent_at=event.assigned_at,
     )
     task.attempts = (*task.attempts, attempt)
@@ -117,13 +156,36 @@ def _progress(_state: State, task: Task, event: events.TaskProgress) -> None:
     task.progress_message = event.message
 
 
-def _completed(state: State, task: Task, event: events.TaskCompleted) -> None:
-    attempt = _end_attempt(state, task, event, event.completed_at)
-    history = _history(state, attempt.agent_id)
-    history.completed += 1
-    history.run_us += span_us(attempt.started_at or attempt.assigned_at, event.completed_at)
-    state.remember_kin(task, attempt.agent_id)
+def _pending_approval(state: State, task: Task, event: events.TaskPendingApproval) -> None:
+    _end_attempt(state, task, event, event.finished_at).cost = event.cost
+    state.results[task.task_id] = event.result
     task.error = None
+
+
+def _approved(_state: State, _task: Task, _event: events.TaskApproved) -> None:
+    """What was decided is carried out by the event that follows."""
+
+
+def _rejected(state: State, task: Task, event: events.TaskRejected) -> None:
+    state.results.pop(task.task_id, None)
+    task.feedback = event.reason
+
+
+def _completed(state: State, task: Task, event: events.TaskCompleted) -> None:
+    if event.attempt:
+        attempt = _end_attempt(state, task, event, event.completed_at)
+        attempt.cost = event.cost
+        history = _history(state, attempt.agent_id)
+        history.completed += 1
+        history.run_us += span_us(attempt.started_at or attempt.assigned_at, attempt.ended_at or event.completed_at)
+        if event.cost is not None:
+            history.cost += event.cost
+            history.costed += 1
+        state.changed_agents.add(attempt.agent_id)
+        state.remember_kin(task, attempt.agent_id)
+    state.results.pop(task.task_id, None)
+    task.error = None
+    task.reason = None
     task.ended_at = event.completed_at
 
 
@@ -159,14 +221,25 @@ def _dead_lettered(state: State, task: Task, event: events.TaskDeadLettered) -> 
     task.ended_at = event.dead_lettered_at
 
 
-def _blocked(_state: State, task: Task, event: events.TaskBlocked) -> None:
+def _blocked(state: State, task: Task, event: events.TaskBlocked) -> None:
     task.reason = event.reason
     task.blocked_by = event.blocked_by
+    state.bring_back(task)
 
 
 def _unblocked(_state: State, task: Task, _event: events.TaskUnblocked) -> None:
     task.reason = None
     task.blocked_by = None
+
+
+def _updated(state: State, task: Task, event: events.TaskUpdated) -> None:
+    if event.labels is not None:
+        task.kinship = relabelled(task.kinship, event.labels)
+    if event.timeout_seconds is not None:
+        task.timeout_s = event.timeout_seconds
+    if event.priority is not None:
+        task.priority = event.priority
+        state.queue.move(task)
 
 
 def _cancelled(state: State, task: Task, event: events.TaskCancelled) -> None:
@@ -211,6 +284,9 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[State, Task, Any], None]]] = {
     events.TaskAssigned: _assigned,
     events.TaskStarted: _started,
     events.TaskProgress: _progress,
+    events.TaskPendingApproval: _pending_approval,
+    events.TaskApproved: _approved,
+    events.TaskRejected: _rejected,
     events.TaskCompleted: _completed,
     events.TaskFailed: _failed,
     events.TaskTimeout: _timeout,
@@ -219,6 +295,7 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[State, Task, Any], None]]] = {
     events.TaskDeadLettered: _dead_lettered,
     events.TaskBlocked: _blocked,
     events.TaskUnblocked: _unblocked,
+    events.TaskUpdated: _updated,
     events.TaskCancelled: _cancelled,
     events.TaskReopened: _reopened,
 }

@@ -5,9 +5,12 @@ They are another service's events and therefore no part of the broker's own fold
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+STILL_BEATS_MAX: Final = 3
+"""An agent whose work loop did not turn for so many beats is degraded."""
 
 Presence = Literal["present", "lost", "away"]
 
@@ -23,6 +26,8 @@ class AgentSeen(msgspec.Struct, kw_only=True):
     slots: int = 1
     owner: str | None = None
     policy: str = "always-on"
+    degraded: bool = False
+    """It beats, but its work loop stands still. Known from beats only."""
 
 
 class Fleet:
@@ -35,6 +40,8 @@ class Fleet:
         self.holders: Counter[str] = Counter()
         """How many known agents have a capability."""
         self._agents: dict[str, AgentSeen] = {}
+        self._loops: dict[str, tuple[str, int, int]] = {}
+        """By agent: its instance, how often its work loop has turned, and how many beats said so."""
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -59,10 +66,24 @@ class Fleet:
     def remove(self, agent_id: str) -> None:
         """Forget an agent."""
         agent = self._agents.pop(agent_id, None)
+        self._loops.pop(agent_id, None)
         if agent is not None:
             self.holders.subtract(agent.capabilities)
             self.changed.add(agent_id)
             self.composition += 1
+
+    def heard(self, agent_id: str, instance: str, loop_count: int) -> None:
+        """A beat told how often the agent's work loop has turned; 0: the agent does not count."""
+        agent = self._agents.get(agent_id)
+        if agent is None or agent.instance != instance:
+            return
+        known = self._loops.get(agent_id, (instance, -1, 0))
+        still = known[2] + 1 if known[:2] == (instance, loop_count) and loop_count else 0
+        self._loops[agent_id] = (instance, loop_count, still)
+        degraded = still >= STILL_BEATS_MAX
+        if agent.degraded is not degraded:
+            agent.degraded = degraded
+            self.changed.add(agent_id)
 
     def present_instance(self, agent_id: str) -> str | None:
         """The instance that speaks for the agent now, or None when it is not there."""

@@ -8,18 +8,24 @@ import msgspec
 
 from hivewire import codec
 from hivewire.events import CATALOGUE
-from hivewire.events.task import TaskCompleted, TaskCreated
+from hivewire.events.task import TaskCompleted, TaskCreated, TaskPendingApproval, TaskRejected, TaskUpdated
 from hivewire.subjects import BROKER
+from hivewire_broker import phase_rows
 from hivewire_broker.evolve import evolve
+from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.rows import CHUNK, SQL, read_state, read_tasks
 from hivewire_broker.state import State
 from hivewire_broker.states import IllegalTransition
-from hivewire_broker.stored import created_of
+from hivewire_broker.stored import created_of, updated
 from hivewire_broker.task import Attempt, Task
 
 _DERIVED: Final = frozenset({"in_line", "armed_at", "requirements", "attempts"})
+_DERIVED_OF_PLANS: Final = frozenset({"open", "bad", "completed", "phases"})
 _REMEMBERED: Final = frozenset({"grace_s", "pause", "sent_at"})
 """Of attempts: what is kept in memory only."""
+
+
+Kept = Task | Attempt | Phase | Initiative
 
 
 class Replay:
@@ -39,8 +45,12 @@ class Replay:
             return
         if isinstance(event, TaskCreated):
             self.created[event.task_id] = event
-        elif isinstance(event, TaskCompleted):
+        elif isinstance(event, TaskUpdated):
+            self.created[event.task_id] = updated(self.created[event.task_id], event)
+        elif isinstance(event, (TaskCompleted, TaskPendingApproval)):
             self.results[event.task_id] = codec.text(event.result)
+        elif isinstance(event, TaskRejected):
+            self.results.pop(event.task_id, None)
         try:
             evolve(self.state, event)
         except IllegalTransition as error:
@@ -54,6 +64,7 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
         async for row in connection.cursor(SQL.history, BROKER):
             replay.add(row["seq"], row["type"], row["data"])
         stored = State(ended_max=sys.maxsize)
+        await phase_rows.read(connection, stored)
         async for chunk in read_tasks(connection, stored, SQL.load_all):
             for task in chunk:
                 stored.add(task)
@@ -72,6 +83,21 @@ def compare(folded: State, stored: State) -> list[str]:
             found.append(f"task {task_id}: {'no event' if one is None else 'no row'}")
         else:
             found += _compare_tasks(one, other)
+    return found + _compare_plans(folded, stored)
+
+
+def _compare_plans(folded: State, stored: State) -> list[str]:
+    """What two states say differently about phases and initiatives."""
+    found = []
+    for name in ("phases", "initiatives"):
+        said, kept = getattr(folded, name), getattr(stored, name)
+        for plan_id in sorted(said.keys() | kept.keys()):
+            one, other = said.get(plan_id), kept.get(plan_id)
+            what = f"{name.removesuffix('s')} {plan_id}"
+            if one is None or other is None:
+                found.append(f"{what}: {'no event' if one is None else 'no row'}")
+            else:
+                found += _compare_fields(what, one, other, _DERIVED_OF_PLANS)
     return found
 
 
@@ -89,7 +115,7 @@ def _compare_tasks(folded: Task, stored: Task) -> list[str]:
     return found
 
 
-def _compare_fields(what: str, folded: Task | Attempt, stored: Task | Attempt, skipped: frozenset[str]) -> list[str]:
+def _compare_fields(what: str, folded: Kept, stored: Kept, skipped: frozenset[str]) -> list[str]:
     return [
         f"{what}: {name} is {getattr(stored, name)!r}, its events say {getattr(folded, name)!r}"
         for name in folded.__struct_fields__
@@ -129,6 +155,10 @@ def _compare_indexes(folded: State, loaded: State) -> list[str]:
         said, kept = getattr(folded, name), getattr(loaded, name)
         if said != kept:
             found.append(f"{name}: {kept!r}, the events say {said!r}")
+    for phase_id, one in folded.phases.items():
+        other = loaded.phases.get(phase_id)
+        if other is not None and one.status != "completed":
+            found += _compare_fields(f"phase {phase_id}", one, other, frozenset())
     for name in ("held", "dependents"):
         said, kept = ({key: set(ids) for key, ids in getattr(state, name).items()} for state in (folded, loaded))
         if said != kept:

@@ -1,15 +1,19 @@
 """Wires the broker."""
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
+import msgspec
 
+from hivewire.errors import BadUsage
 from hivewire.events.agent import AgentWaiting
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, Subjects
 from hivewire_broker.core import Broker
 from hivewire_broker.presence import FleetSeen, WaitsSeen
 from hivewire_broker.reads import READS
 from hivewire_broker.rows import TaskRows, read_agents, read_waits
+from hivewire_broker.scoring import DEFAULT_WEIGHTS
 from hivewire_service.follow import Follower, follow_beats
 from hivewire_service.logging import configure
 from hivewire_service.run import Definition, run
@@ -19,8 +23,23 @@ from hivewire_service.settings import Settings
 
 def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents and with their beats."""
-    core = Broker(settings.hive)
+    weights = read_weights(settings.weights) if settings.weights else DEFAULT_WEIGHTS
+    core = Broker(settings.hive, weights, settings.owner_rate)
     return Parts(core, TaskRows(core, subjects), while_owner=(follow_agents, follow_beats, follow_waits))
+
+
+def read_weights(file: Path) -> dict[str, float]:
+    """The weights of a JSON file.
+
+    Raises:
+        BadUsage: it cannot be read, or is no JSON object of numbers.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, float])
+    except OSError as error:
+        raise BadUsage(f"cannot read the weights in {file}: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadUsage(f"the weights in {file} are no JSON object of numbers: {error}") from error
 
 
 async def follow_agents(service: Service) -> None:

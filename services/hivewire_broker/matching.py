@@ -1,10 +1,11 @@
 """Who gets a task: gates, then a weighted sum of factors, over all candidates at once.
 
-The candidates' numbers stand in arrays, a row an agent. A row is computed anew only when its agent changed; what
+The candidates' numbers stand in arrays, a column an agent, which is computed anew only when the agent changed; what
 depends on a class of requirements is kept with the class until the fleet's composition changes.
 """
 
 from datetime import datetime
+from operator import mul
 from typing import Final
 
 import msgspec
@@ -29,17 +30,34 @@ CLASSES_MAX: Final = 1_000
 
 FREE, ABSENT, DRAINED, FULL = range(4)
 _GATES: Final = ("free", "presence", "drained", "slots")
+_STOPPED: Final = ("free", "not present", "drained", "busy: all its slots are taken")
 _TRUST, _BREADTH, _AFFINITY, _SPECIALISATION = (
     scoring.FACTORS.index(name) for name in ("trust", "breadth", "affinity", "specialisation")
 )
 _NO_HISTORY: Final = History()
 _ROWS_MIN: Final = 64
+_SORTED_MAX: Final = 200
+"""So many scores are sorted as fast as the best of them are found."""
 _DIGITS: Final = 4
 """Decimals of a factor in the record."""
+_SHIFT_DIGITS: Final = 6
+_LEAD_MIN: Final = 1e-15
+"""Stands for no lead at all where leads are divided by."""
 
 
-class Decision(msgspec.Struct, kw_only=True):
-    """The record of one choice: the best candidates with their factors, the others counted by what stopped them."""
+class Shift(msgspec.Struct, array_like=True):
+    """A change of a weight, and the agent that would win with it."""
+
+    change: float
+    agent_id: str
+
+
+class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The record of one choice: the best candidates with their factors, the others counted by what stopped them.
+
+    `shifts` says for each factor by how much its weight, the others scaled so that the sum stays 1, would have to change
+    at least for another to win, and who that is; None: no weight would do. `if_idle` would have won if it were idle.
+    """
 
     task_id: str
     attempt: int
@@ -49,30 +67,41 @@ class Decision(msgspec.Struct, kw_only=True):
     factors: list[list[float]]
     scored: int
     gated: dict[str, int]
+    shifts: list[Shift | None] = []
+    if_idle: str | None = None
 
 
 class Choice(msgspec.Struct):
-    """The agent that gets a task."""
+    """The agent that gets a task. One that was named has neither score nor record."""
 
     agent_id: str
     instance: str
-    score: float
+    trust: float
     reason: str
-    decision: Decision
+    score: float | None = None
+    decision: Decision | None = None
 
 
 class _Class:
     """The candidates for one class of requirements, as rows."""
 
-    __slots__ = ("composition", "lacking", "mask", "members", "not_owners", "special")
+    __slots__ = ("composition", "lacking", "mask", "members", "not_owners", "special", "special_share")
 
     def __init__(
-        self, composition: int, members: Ints, mask: bytes, special: Floats, lacking: int, not_owners: int
+        self,
+        composition: int,
+        members: Ints,
+        mask: bytes,
+        special: Floats,
+        special_share: Floats,
+        lacking: int,
+        not_owners: int,
     ) -> None:
         self.composition = composition
         self.members = members
         self.mask = mask
         self.special = special
+        self.special_share = special_share
         self.lacking = lacking
         self.not_owners = not_owners
 
@@ -84,10 +113,14 @@ class Matcher:
         self._state = state
         self._fleet = fleet
         self._weights = weights
-        self._weight_row = np.array(weights)
+        self._rooms = [(1.0 - weight, -1.0 / weight if weight else -np.inf) for weight in weights]
+        """By factor: how far its weight can grow, and the smallest ratio with which it can fall far enough."""
         self._rows: dict[str, int] = {}
         self._agents: list[AgentSeen | None] = []
+        self._ids: list[str] = []
         self._busy: list[int] = []
+        self._rest: list[float] = []
+        """By row: what an agent's score is without its availability and without what depends on the task."""
         self._vacant: list[int] = []
         self._skillsets: dict[frozenset[str], int] = {}
         self._owners: dict[str, int] = {}
@@ -124,12 +157,30 @@ class Matcher:
         if not len(group.members):
             return None
         affinities = self._affinities(task, group.members)
-        scores = self._scores(task, group, affinities)
+        both = self._scores(task, group, affinities)
+        scores, if_idle = both[0], both[1]
         best = scores.max()
         if best == -np.inf:
             return None
         winner = self._fairest(group.members, np.flatnonzero(scores >= best - TIE))
-        return self._choice(task, group, scores, affinities, winner)
+        return self._choice(task, group, scores, if_idle, affinities, winner)
+
+    def name(self, task: Task, agent_id: str) -> Choice | str:
+        """The agent that somebody named for a task, or which gate stops it."""
+        agent = self._fleet.get(agent_id)
+        if agent is None:
+            return f"there is no agent {agent_id!r}"
+        wanted = task.requirements
+        lacking = sorted(wanted.capabilities - agent.capabilities)
+        if lacking:
+            return f"agent {agent_id} lacks {', '.join(lacking)}"
+        if agent.owner not in (None, wanted.owner):
+            return f"agent {agent_id} works only for owner {agent.owner}"
+        row = self._rows[agent_id]
+        gate = int(self._gate[row])
+        if gate != FREE:
+            return f"agent {agent_id} is {_STOPPED[gate]}"
+        return Choice(agent_id, agent.instance, self._trust.item(row), "it was named")
 
     def take(self, agent_id: str, now: datetime) -> None:
         """Count an attempt that was given to an agent, before the state knows of it."""
@@ -141,8 +192,12 @@ class Matcher:
     # rows -------------------------------------------------------------------------------------------
     def _allocate(self, size: int) -> None:
         width = len(scoring.FACTORS)
-        self._factors: Floats = np.zeros((size, width))
-        self._general: Floats = np.full(size, -np.inf)
+        self._factors: Floats = np.zeros((width, size))
+        self._general: Floats = np.full((2, size), -np.inf)
+        """What of an agent's score is the same for every task of middling risk and complexity, as it is, and as it
+        would be if the agent, which is busy, were idle."""
+        self._trust: Floats = np.zeros(size)
+        self._broad: Floats = np.zeros(size)
         self._gate: npt.NDArray[np.int8] = np.full(size, ABSENT, dtype=np.int8)
         self._last_us: Ints = np.zeros(size, dtype=np.int64)
         self._skillset: Ints = np.full(size, -1, dtype=np.int64)
@@ -153,9 +208,11 @@ class Matcher:
         """Double the arrays. Ranks are not kept: they are made anew for the larger fleet."""
         used = len(self._agents)
         factors, general, gate = self._factors, self._general, self._gate
+        trust, broad = self._trust, self._broad
         last_us, skillset, owner = self._last_us, self._skillset, self._owner
         self._allocate(2 * used)
-        self._factors[:used], self._general[:used], self._gate[:used] = factors, general, gate
+        self._factors[:, :used], self._general[:, :used], self._gate[:used] = factors, general, gate
+        self._trust[:used], self._broad[:used] = trust, broad
         self._last_us[:used], self._skillset[:used], self._owner[:used] = last_us, skillset, owner
 
     def _row(self, agent_id: str) -> int:
@@ -165,10 +222,13 @@ class Matcher:
                 row = self._vacant.pop()
             else:
                 row = len(self._agents)
-                if row == len(self._general):
+                if row == len(self._gate):
                     self._grow()
                 self._agents.append(None)
+                self._ids.append(agent_id)
                 self._busy.append(0)
+                self._rest.append(0.0)
+            self._ids[row] = agent_id
             self._rows[agent_id] = row
         return row
 
@@ -184,16 +244,20 @@ class Matcher:
         self._last_us[row] = history.last_assigned_us
         self._skillset[row] = self._skillsets.setdefault(agent.capabilities, len(self._skillsets))
         self._owner[row] = -1 if agent.owner is None else self._owners.setdefault(agent.owner, len(self._owners))
-        self._factors[row] = (
+        trust = self._trust[row] = scoring.trust(history.completed, history.ended)
+        broad = self._broad[row] = scoring.breadth(len(agent.capabilities))
+        factors = (
             0.0,
             scoring.policy(agent.policy),
-            scoring.trust(history.completed, history.ended),
-            scoring.COST,
+            scoring.trust_for_risk(trust, scoring.RISK_DEFAULT),
+            scoring.cost(history.costed, history.cost),
             scoring.duration(history.completed, history.run_us),
-            scoring.breadth(len(agent.capabilities)),
+            scoring.breadth_for_complexity(broad, scoring.COMPLEXITY_DEFAULT),
             0.0,
             0.0,
         )
+        self._factors[:, row] = factors
+        self._rest[row] = sum(map(mul, self._weights, factors))
         self._score_agent(row)
         return row
 
@@ -204,30 +268,19 @@ class Matcher:
             self._busy[row] = 0
             self._skillset[row] = self._owner[row] = -1
             self._gate[row] = ABSENT
-            self._general[row] = -np.inf
+            self._general[:, row] = -np.inf
             self._vacant.append(row)
 
     def _score_agent(self, row: int) -> None:
-        """The part of an agent's score that is the same for every task of middling risk and complexity."""
+        """The part of an agent's score that does not depend on the task."""
         agent = self._agents[row]
         assert agent is not None
         busy = self._busy[row]
         gate = self._gate[row] = _gate(agent, busy)
-        if gate != FREE:
-            self._general[row] = -np.inf
-            return
-        available = scoring.availability(busy, agent.slots)
-        self._factors[row, 0] = available
-        _, policy, trust, cost, duration, breadth, _, _ = self._factors[row].tolist()
-        weights = self._weights
-        self._general[row] = (
-            weights[0] * available
-            + weights[1] * policy
-            + weights[2] * scoring.trust_for_risk(trust, scoring.RISK_DEFAULT)
-            + weights[3] * cost
-            + weights[4] * duration
-            + weights[5] * scoring.breadth_for_complexity(breadth, scoring.COMPLEXITY_DEFAULT)
-        )
+        available = self._factors[0, row] = scoring.availability(busy, agent.slots, degraded=agent.degraded)
+        weight, rest = self._weights[0], self._rest[row]
+        self._general[0, row] = weight * available + rest if gate == FREE else -np.inf
+        self._general[1, row] = weight + rest if busy and gate in (FREE, FULL) else -np.inf
 
     # classes ----------------------------------------------------------------------------------------
     def _class(self, requirements: Requirements) -> _Class:
@@ -251,11 +304,13 @@ class Matcher:
         fitting = capable & owned
         members = np.flatnonzero(fitting)
         capable_count = int(capable.sum())
+        spared = special[skillset[members]]
         return _Class(
             composition=self._fleet.composition,
             members=members,
             mask=fitting.tobytes(),
-            special=special[skillset[members]],
+            special=spared,
+            special_share=self._weights[_SPECIALISATION] * spared,
             lacking=len(self._rows) - capable_count,
             not_owners=capable_count - len(members),
         )
@@ -292,16 +347,17 @@ class Matcher:
         return [agent_id for agent_id in known if agent_id is not None]
 
     def _scores(self, task: Task, group: _Class, affinities: list[tuple[int, float]]) -> Floats:
+        """The members' scores as they are, and as those of the busy would be if they were idle: two rows."""
         members, weights = group.members, self._weights
-        scores: Floats = self._general[members] + weights[_SPECIALISATION] * group.special
+        scores: Floats = self._general[:, members] + group.special_share
         if task.risk is not None:
-            doubt = 1.0 - self._factors[members, _TRUST]
+            doubt = 1.0 - self._trust[members]
             scores += weights[_TRUST] * (scoring.RISK_DEFAULT - task.risk) * doubt
         if task.complexity is not None:
-            broad = self._factors[members, _BREADTH]
+            broad = self._broad[members]
             scores += weights[_BREADTH] * (2.0 * task.complexity - 1.0) * (broad - scoring.NEUTRAL)
         for place, value in affinities:
-            scores[place] += weights[_AFFINITY] * value
+            scores[:, place] += weights[_AFFINITY] * value
         return scores
 
     def _fairest(self, members: Ints, tied: Ints) -> int:
@@ -324,24 +380,24 @@ class Matcher:
 
     # the record -------------------------------------------------------------------------------------
     def _choice(
-        self, task: Task, group: _Class, scores: Floats, affinities: list[tuple[int, float]], winner: int
+        self,
+        task: Task,
+        group: _Class,
+        scores: Floats,
+        if_idle: Floats,
+        affinities: list[tuple[int, float]],
+        winner: int,
     ) -> Choice:
         gates = np.bincount(self._gate[group.members], minlength=len(_GATES)).tolist()
-        places = _best_places(scores, winner, min(gates[FREE], RECORDED_MAX))
-        rows = group.members[places]
-        factors = self._factors[rows]
-        risk = scoring.RISK_DEFAULT if task.risk is None else task.risk
-        complexity = scoring.COMPLEXITY_DEFAULT if task.complexity is None else task.complexity
-        trusted, broad = factors[:, _TRUST], factors[:, _BREADTH]
-        factors[:, _TRUST] = 1.0 - risk * (1.0 - trusted)
-        factors[:, _BREADTH] = complexity * broad + (1.0 - complexity) * (1.0 - broad)
-        factors[:, _SPECIALISATION] = group.special[places]
-        for place, value in affinities:
-            factors[places == place, _AFFINITY] = value
-        names = [agent.agent_id for row in rows.tolist() if (agent := self._agents[row])]
-        values = scores[places].tolist()
-        agent = self._agents[int(rows[0])]
-        assert agent is not None
+        free = np.flatnonzero(scores > -np.inf) if gates[FREE] < len(scores) else np.arange(len(scores))
+        factors = self._all_factors(task, group, affinities, free)
+        values = scores[free]
+        first = int(np.searchsorted(free, winner))
+        places = _best_places(values, first, min(gates[FREE], RECORDED_MAX))
+        names = [self._ids[row] for row in group.members[free[places]].tolist()]
+        best = values.item(first)
+        if_idle[winner] = -np.inf
+        idle = int(if_idle.argmax())
         gated = {"capabilities": group.lacking, "owner": group.not_owners}
         gated.update(zip(_GATES[1:], gates[1:], strict=True))
         decision = Decision(
@@ -349,12 +405,59 @@ class Matcher:
             attempt=len(task.attempts) + 1,
             weights=self._weights,
             candidates=names,
-            scores=[round(value, _DIGITS) for value in values],
-            factors=factors.round(_DIGITS).tolist(),
+            scores=values[places].round(_DIGITS).tolist(),
+            factors=factors[:, places].T.round(_DIGITS).tolist(),
             scored=gates[FREE],
             gated={gate: count for gate, count in gated.items() if count},
+            shifts=self._shifts(group, factors, best - values, free, first) if len(free) > 1 else [],
+            if_idle=self._id(group, idle) if if_idle.item(idle) > best + TIE else None,
         )
-        return Choice(agent.agent_id, agent.instance, values[0], _reason(decision), decision)
+        row = int(group.members[winner])
+        agent = self._agents[row]
+        assert agent is not None
+        return Choice(
+            agent.agent_id, agent.instance, self._trust.item(row), _reason(decision), score=best, decision=decision
+        )
+
+    def _all_factors(self, task: Task, group: _Class, affinities: list[tuple[int, float]], free: Ints) -> Floats:
+        """The factors of the free members, a row a factor: so they are looked through the fastest."""
+        rows = group.members[free]
+        factors = self._factors[:, rows]
+        if task.risk is not None:
+            factors[_TRUST] = 1.0 - task.risk * (1.0 - self._trust[rows])
+        if task.complexity is not None:
+            broad = self._broad[rows]
+            factors[_BREADTH] = task.complexity * broad + (1.0 - task.complexity) * (1.0 - broad)
+        factors[_SPECIALISATION] = group.special[free]
+        for place, value in affinities:
+            factors[_AFFINITY, free == place] = value
+        return factors
+
+    def _shifts(self, group: _Class, factors: Floats, leads: Floats, free: Ints, first: int) -> list[Shift | None]:
+        """For each factor the smallest change of its weight with which another would win.
+
+        Let the winner lead a candidate by L, and let the candidate be better by G in a factor of weight w. With the
+        weight w + d, and the others scaled so that the sum stays 1, they are level at d = L (1 - w) / (L + G). Of all
+        candidates that with the largest G / L is the first to win as the weight grows; that with the smallest as it
+        falls, which it does to 0 at most: G / L <= -1 / w.
+        """
+        ratios = factors - factors[:, first, np.newaxis]
+        ratios /= np.maximum(leads, _LEAD_MIN)
+        above, below = ratios.max(axis=1).tolist(), ratios.min(axis=1).tolist()
+        shifts: list[Shift | None] = []
+        for factor, (room, floor) in enumerate(self._rooms):
+            up, down = above[factor], below[factor]
+            rise = room / (1.0 + up) if up > 0.0 and room else np.inf
+            fall = -room / (1.0 + down) if down <= floor and room else np.inf
+            if rise <= fall:
+                shift = None if rise == np.inf else (rise, int(ratios[factor].argmax()))
+            else:
+                shift = -fall, int(ratios[factor].argmin())
+            shifts.append(shift and Shift(round(shift[0], _SHIFT_DIGITS), self._id(group, int(free[shift[1]]))))
+        return shifts
+
+    def _id(self, group: _Class, place: int) -> str:
+        return self._ids[group.members.item(place)]
 
 
 def _gate(agent: AgentSeen, busy: int) -> int:
@@ -368,12 +471,14 @@ def _gate(agent: AgentSeen, busy: int) -> int:
 
 def _best_places(scores: Floats, winner: int, count: int) -> Ints:
     """The places of the winner and of the next best, best first."""
-    if len(scores) > count:
+    if len(scores) > _SORTED_MAX:
         places = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
+        places = places[np.argsort(-scores[places], kind="stable")]
     else:
-        places = np.arange(len(scores))
-    ordered = [place for place in places[np.argsort(-scores[places], kind="stable")].tolist() if place != winner]
-    return np.array([winner, *ordered[: count - 1]], dtype=np.int64)
+        places = np.argsort(-scores, kind="stable")
+    if places[0] == winner:
+        return places[:count]
+    return np.array([winner, *(place for place in places.tolist() if place != winner)][:count], dtype=np.int64)
 
 
 def _reason(decision: Decision) -> str:

@@ -25,8 +25,8 @@ def named_tasks(hive: str, command: Command) -> Iterator[str]:
                 submit_or_not = codec.decode_as(raw, Submit, "task")
                 if isinstance(submit_or_not, Submit):
                     yield from _named_by(hive, command.sender, submit_or_not, task_id_in_batch(command.id, index))
-        case data:
-            yield data.task_id
+        case data if (task_id := getattr(data, "task_id", None)) is not None:
+            yield task_id
 
 
 def _named_by(hive: str, sender: str, submit: Submit, unnamed: str) -> Iterator[str]:

@@ -58,7 +58,9 @@ def _fleet_seen(draft: Draft, state: State, fleet: Fleet, seen: FleetSeen, now: 
     for agent_id in {agent.agent_id for agent in fleet} - {agent.agent_id for agent in seen.agents}:
         fleet.remove(agent_id)
     for agent in seen.agents:
-        if fleet.get(agent.agent_id) != agent:
+        known = fleet.get(agent.agent_id)
+        agent.degraded = known is not None and known.degraded and known.instance == agent.instance
+        if known != agent:
             fleet.put(agent)
     for agent_id in state.held:
         lose_absent(draft, state, fleet, agent_id, f"agent {agent_id} is gone", now)
@@ -135,6 +137,7 @@ def _deleted(draft: Draft, state: State, fleet: Fleet, event: events.AgentDelete
 
 def _beat(draft: Draft, state: State, fleet: Fleet, beat: Beat, now: datetime) -> None:
     """Compare what the agent says it holds with what it was given."""
+    fleet.heard(beat.agent_id, beat.instance, beat.loop_count)
     listed = {(held.task_id, held.attempt) for held in beat.held}
     given = state.held.get(beat.agent_id, {})
     for task in given.values():

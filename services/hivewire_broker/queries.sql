@@ -6,7 +6,7 @@ INSERT INTO task (
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
     verifiability, reversibility, files, concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, updated_at
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, updated_at
 )
 SELECT
     task_id, ordinal,
@@ -15,7 +15,7 @@ SELECT
     labels::jsonb, depends_on::text[], on_dependency_failure, phase_id, type, category, requires_approval, payload,
     not_before, risk, complexity, verifiability, reversibility, files::text[], concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, $1
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, $1
 FROM unnest(
     $2::text[], $3::bigint[],
     $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::text[],
@@ -25,7 +25,7 @@ FROM unnest(
     $35::integer[],
     $36::text[], $37::boolean[], $38::boolean[], $39::integer[], $40::text[], $41::integer[], $42::integer[],
     $43::timestamptz[], $44::text[], $45::text[], $46::text[], $47::float8[], $48::text[], $49::timestamptz[],
-    $50::timestamptz[], $51::timestamptz[], $52::text[]
+    $50::timestamptz[], $51::timestamptz[], $52::text[], $53::text[]
 ) AS new (
     task_id, ordinal,
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
@@ -33,7 +33,7 @@ FROM unnest(
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
     verifiability, reversibility, files, concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result
+    progress, progress_message, deadline, started_at, ended_at, result, feedback
 )
 
 -- name: insert_dependencies
@@ -46,46 +46,134 @@ UPDATE task SET
     agent_id = new.agent_id, retries_used = new.retries_used, lost_count = new.lost_count, retry_at = new.retry_at,
     blocked_by = new.blocked_by, reason = new.reason, error = new.error, progress = new.progress,
     progress_message = new.progress_message, deadline = new.deadline, started_at = new.started_at,
-    ended_at = new.ended_at, result = new.result, updated_at = $1
+    ended_at = new.ended_at,
+    -- what waits for approval is kept until somebody has decided
+    result = CASE new.status WHEN 'pending_approval' THEN coalesce(new.result, task.result) ELSE new.result END,
+    feedback = new.feedback,
+    priority = coalesce(new.priority, task.priority),
+    timeout_seconds = coalesce(new.timeout_seconds, task.timeout_seconds),
+    labels = coalesce(new.labels::jsonb, task.labels),
+    metadata = coalesce(new.metadata, task.metadata),
+    updated_at = $1
 FROM unnest(
     $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::text[], $8::integer[], $9::integer[],
     $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::text[], $16::timestamptz[],
-    $17::timestamptz[], $18::timestamptz[], $19::text[]
+    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::smallint[], $22::float8[], $23::text[],
+    $24::text[]
 ) AS new (
     task_id, status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason,
-    error, progress, progress_message, deadline, started_at, ended_at, result
+    error, progress, progress_message, deadline, started_at, ended_at, result, feedback, priority, timeout_seconds,
+    labels, metadata
 )
 WHERE task.task_id = new.task_id
 
 -- name: insert_attempts
 INSERT INTO attempt (
-    task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+    task_id, attempt, agent_id, instance, assigned_at, score, reason, oversight, decision,
+    status, started_at, ended_at, error, cost
 )
-SELECT task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+SELECT
+    task_id, attempt, agent_id, instance, assigned_at, score, reason, oversight, decision,
+    status, started_at, ended_at, error, cost
 FROM unnest(
     $1::text[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::float8[], $7::text[], $8::text[],
-    $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[]
+    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::float8[]
 ) AS new (
-    task_id, attempt, agent_id, instance, assigned_at, score, reason, decision, status, started_at, ended_at, error
+    task_id, attempt, agent_id, instance, assigned_at, score, reason, oversight, decision,
+    status, started_at, ended_at, error, cost
 )
 
 -- name: update_attempts
 UPDATE attempt
-SET status = new.status, started_at = new.started_at, ended_at = new.ended_at, error = new.error
-FROM unnest($1::text[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
-    AS new (task_id, attempt, status, started_at, ended_at, error)
+SET status = new.status, started_at = new.started_at, ended_at = new.ended_at, error = new.error, cost = new.cost
+FROM unnest($1::text[], $2::integer[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::float8[])
+    AS new (task_id, attempt, status, started_at, ended_at, error, cost)
 WHERE attempt.task_id = new.task_id AND attempt.attempt = new.attempt
 
 -- name: write_histories
-INSERT INTO agent_history (agent_id, completed, ended, run_us, last_assigned_us)
-SELECT agent_id, completed, ended, run_us, last_assigned_us
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-    AS new (agent_id, completed, ended, run_us, last_assigned_us)
+INSERT INTO agent_history (agent_id, completed, ended, run_us, cost, costed, last_assigned_us)
+SELECT agent_id, completed, ended, run_us, cost, costed, last_assigned_us
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::float8[], $6::bigint[], $7::bigint[])
+    AS new (agent_id, completed, ended, run_us, cost, costed, last_assigned_us)
 ON CONFLICT (agent_id) DO UPDATE SET
     completed = excluded.completed,
     ended = excluded.ended,
     run_us = excluded.run_us,
+    cost = excluded.cost,
+    costed = excluded.costed,
     last_assigned_us = excluded.last_assigned_us
+
+-- name: insert_initiatives
+INSERT INTO initiative (
+    initiative_id, ordinal, title, sender, content_hash, created_at, description, requires_approval, metadata, status,
+    ended_at
+)
+SELECT
+    initiative_id, ordinal, title, sender, content_hash, created_at, description, requires_approval, metadata, status,
+    ended_at
+FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::boolean[],
+    $9::text[], $10::text[], $11::timestamptz[]
+) AS new (
+    initiative_id, ordinal, title, sender, content_hash, created_at, description, requires_approval, metadata, status,
+    ended_at
+)
+
+-- name: update_initiatives
+UPDATE initiative SET status = new.status, ended_at = new.ended_at
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS new (initiative_id, status, ended_at)
+WHERE initiative.initiative_id = new.initiative_id
+
+-- name: insert_phases
+INSERT INTO phase (
+    phase_id, ordinal, title, sender, content_hash, created_at, initiative_id, description, metadata,
+    depends_on, status, approved, queued, reason, blocked_by, started_at, ended_at
+)
+SELECT
+    phase_id, ordinal, title, sender, content_hash, created_at, initiative_id, description, metadata,
+    depends_on::text[], status, approved, queued, reason, blocked_by, started_at, ended_at
+FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[], $12::boolean[], $13::boolean[], $14::text[], $15::text[],
+    $16::timestamptz[], $17::timestamptz[]
+) AS new (
+    phase_id, ordinal, title, sender, content_hash, created_at, initiative_id, description, metadata,
+    depends_on, status, approved, queued, reason, blocked_by, started_at, ended_at
+)
+
+-- name: update_phases
+UPDATE phase SET
+    depends_on = new.depends_on::text[], status = new.status, approved = new.approved, queued = new.queued,
+    reason = new.reason, blocked_by = new.blocked_by, started_at = new.started_at, ended_at = new.ended_at
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::text[], $7::text[], $8::timestamptz[],
+    $9::timestamptz[]
+) AS new (phase_id, depends_on, status, approved, queued, reason, blocked_by, started_at, ended_at)
+WHERE phase.phase_id = new.phase_id
+
+-- name: load_initiatives
+SELECT initiative_id, ordinal, content_hash, requires_approval, status, ended_at FROM initiative ORDER BY ordinal
+
+-- name: load_phases
+SELECT phase_id, ordinal, content_hash, initiative_id, depends_on, status, approved, queued, reason, blocked_by,
+       started_at, ended_at
+FROM phase
+ORDER BY ordinal
+
+-- name: bad_tasks_of_phases
+SELECT phase_id, task_id
+FROM task
+WHERE phase_id IS NOT NULL AND ended_at IS NOT NULL AND status <> 'completed'
+ORDER BY ended_at, ordinal
+
+-- name: completed_tasks_of_phases
+SELECT phase_id, count(*) AS tasks
+FROM task
+WHERE phase_id IS NOT NULL AND ended_at IS NOT NULL AND status = 'completed'
+GROUP BY phase_id
+
+-- name: results_pending_approval
+SELECT task_id, result FROM task WHERE task_id = ANY($1::text[]) AND status = 'pending_approval'
 
 -- name: load_live
 SELECT * FROM task_state WHERE ended_at IS NULL AND ordinal > $1 ORDER BY ordinal LIMIT $2
@@ -104,13 +192,13 @@ JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
 WHERE live.ended_at IS NULL AND dependency.ended_at IS NOT NULL AND dependency.status <> 'completed'
 
 -- name: load_attempts
-SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error
+SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error, oversight, cost
 FROM attempt
 WHERE task_id = ANY($1::text[])
 ORDER BY task_id, attempt
 
 -- name: load_histories
-SELECT agent_id, completed, ended, run_us, last_assigned_us FROM agent_history
+SELECT agent_id, completed, ended, run_us, cost, costed, last_assigned_us FROM agent_history
 
 -- name: last_ordinal
 SELECT coalesce(max(ordinal), 0) FROM task
@@ -139,7 +227,8 @@ SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
 SELECT * FROM task WHERE task_id = $1
 
 -- name: attempts
-SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error, score, reason
+SELECT task_id, attempt, agent_id, instance, status, assigned_at, started_at, ended_at, error, score, reason, oversight,
+       cost
 FROM attempt
 WHERE task_id = $1
 ORDER BY attempt
@@ -168,7 +257,7 @@ SELECT count(*) FILTER (WHERE status = 'pending' AND NOT ready) AS queued,
        count(*) FILTER (WHERE status = 'blocked') AS blocked
 FROM (
     SELECT status,
-           NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[]))
+           queued AND (attempt > 0 OR NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[])))
            AND (not_before IS NULL OR not_before <= now()) AND (retry_at IS NULL OR retry_at <= now())
            AND (depends_on = '{}' OR NOT EXISTS (
                SELECT FROM task_dependency
@@ -180,19 +269,76 @@ FROM (
 ) AS waiting
 
 -- name: queue_head
-SELECT *
-FROM task
+SELECT task.*, place
+FROM task, LATERAL (
+    SELECT (extract(epoch FROM created_at) * 1000000)::bigint - priority * $4::bigint AS place
+) AS ranked
 WHERE ended_at IS NULL AND status IN ('pending', 'blocked')
-  AND ($1::integer IS NULL OR (-priority, ordinal) > ($1, $2::bigint))
-ORDER BY -priority, ordinal
+  AND ($1::bigint IS NULL OR (place, ordinal) > ($1, $2::bigint))
+ORDER BY place, ordinal
 LIMIT $3
 
+-- name: next
+SELECT task.*
+FROM task
+WHERE ended_at IS NULL AND status = 'pending' AND queued
+  AND (attempt > 0 OR NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[])))
+  AND (not_before IS NULL OR not_before <= now()) AND (retry_at IS NULL OR retry_at <= now())
+  AND NOT EXISTS (
+      SELECT FROM task_dependency
+      JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
+      WHERE task_dependency.task_id = task.task_id AND dependency.status <> 'completed'
+  )
+ORDER BY (extract(epoch FROM created_at) * 1000000)::bigint - priority * $2::bigint, ordinal
+LIMIT 1
+
+-- name: phase_page
+SELECT * FROM phase
+WHERE ($1::bigint IS NULL OR ordinal < $1) AND ($2::text IS NULL OR initiative_id = $2)
+ORDER BY ordinal DESC
+LIMIT $3
+
+-- name: phase
+SELECT * FROM phase WHERE phase_id = $1
+
+-- name: phases_of_initiative
+SELECT * FROM phase WHERE initiative_id = $1 ORDER BY ordinal
+
+-- name: waiting_phases
+SELECT phase.*, NOT EXISTS (
+    SELECT FROM phase AS needed WHERE needed.phase_id = ANY(phase.depends_on) AND needed.status <> 'completed'
+) AS ready
+FROM phase
+WHERE status IN ('pending', 'blocked') AND approved AND ($1::text IS NULL OR initiative_id = $1)
+ORDER BY ordinal
+LIMIT $2
+
+-- name: tasks_of_phases
+SELECT phase_id, status, count(*) AS tasks FROM task WHERE phase_id = ANY($1::text[]) GROUP BY phase_id, status
+
+-- name: initiative_page
+SELECT * FROM initiative WHERE $1::bigint IS NULL OR ordinal < $1 ORDER BY ordinal DESC LIMIT $2
+
+-- name: initiative
+SELECT * FROM initiative WHERE initiative_id = $1
+
 -- name: decision
-SELECT task_id, attempt, agent_id, assigned_at, reason, decision
+SELECT task_id, attempt, agent_id, assigned_at, reason, oversight, decision
 FROM attempt
 WHERE task_id = $1 AND ($2::integer IS NULL OR attempt = $2)
 ORDER BY attempt DESC
 LIMIT 1
+
+-- name: decisions
+SELECT agent_id, assigned_at, decision, attempt.task_id, attempt.attempt,
+       extract(epoch FROM ended_at - coalesce(started_at, assigned_at))::float8 AS run_s
+FROM attempt
+WHERE decision IS NOT NULL AND (assigned_at, task_id, attempt) > ($1, $2::text, $3::integer)
+ORDER BY assigned_at, task_id, attempt
+LIMIT $4
+
+-- name: slots
+SELECT agent_id, slots FROM agent
 
 -- name: first_unmet_dependency
 SELECT dependency.task_id, dependency.status, count(*) OVER () AS unmet

@@ -1,14 +1,17 @@
 """Reads about tasks, answered from Postgres by any instance of the service."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import asyncpg
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, limits
 from hivewire.commands.broker import Backoff
-from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
+from hivewire.errors import BadUsage
+from hivewire.reads import AskWhatIf, Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
 from hivewire.views import (
     TERMINAL,
     AttemptView,
@@ -19,13 +22,18 @@ from hivewire.views import (
     QueueView,
     Stats,
     TaskView,
+    WeightShift,
+    WhatIf,
     Why,
 )
+from hivewire_broker import phase_reads
 from hivewire_broker.as_of import queue_as_of, task_as_of
+from hivewire_broker.cursors import number
 from hivewire_broker.evolve import PLANNING, is_by_name_only
 from hivewire_broker.matching import Decision
 from hivewire_broker.rows import SQL, agent_seen
-from hivewire_broker.scoring import FACTORS
+from hivewire_broker.scoring import FACTORS, weights_in_order
+from hivewire_broker.whatif import Decided, compare, winner
 from hivewire_broker.why import UnmetDependency, Waiting, Worker, why
 from hivewire_service.answer import Query
 from hivewire_service.core import Refusal
@@ -33,6 +41,11 @@ from hivewire_service.core import Refusal
 _backoffs = msgspec.json.Decoder(Backoff)
 _labels = msgspec.json.Decoder(dict[str, str])
 _decisions = msgspec.json.Decoder(Decision)
+
+_AGEING_US: Final = int(limits.PRIORITY_AGEING_S * 1e6)
+DECISIONS_MAX: Final = 200_000
+"""Decisions that one read looks at."""
+_CHUNK: Final = 5_000
 
 _LIVE: Final = frozenset({"pending", "assigned", "running", "pending_approval", "blocked"})
 
@@ -51,7 +64,7 @@ async def task(connection: asyncpg.Connection, query: TaskAsOf, _sender: str) ->
 
 async def tasks(connection: asyncpg.Connection, query: ListTasks, _sender: str) -> Page | Refusal:
     """A page of tasks, newest first."""
-    before = _number(query.cursor)
+    before = number(query.cursor)
     if isinstance(before, Refusal):
         return before
     name, found, value = (query.label or "").partition("=")
@@ -78,7 +91,7 @@ async def tasks(connection: asyncpg.Connection, query: ListTasks, _sender: str) 
 
 async def dead(connection: asyncpg.Connection, query: Listing, _sender: str) -> Page | Refusal:
     """A page of the dead letters, newest first."""
-    before = _number(query.cursor)
+    before = number(query.cursor)
     if isinstance(before, Refusal):
         return before
     return _page(await connection.fetch(SQL.dead_tasks, before, query.limit + 1), query.limit)
@@ -88,19 +101,28 @@ async def queue(connection: asyncpg.Connection, query: QueueAsOf, _sender: str) 
     """What waits or waited, counted, and a page of it in the order in which it is given out."""
     if query.as_of is not None:
         return await queue_as_of(connection, query.as_of, query.limit)
-    priority, _, ordinal = (query.cursor or "").partition(".")
-    after = [_number(part or None) for part in (priority, ordinal)]
+    place, _, ordinal = (query.cursor or "").partition(".")
+    after = [number(part or None) for part in (place, ordinal)]
     refusal = next((part for part in after if isinstance(part, Refusal)), None)
     if refusal is not None:
         return refusal
     counts = await connection.fetchrow(SQL.queue_counts, sorted(PLANNING))
-    rows = await connection.fetch(SQL.queue_head, *after, query.limit)
+    rows = await connection.fetch(SQL.queue_head, *after, query.limit, _AGEING_US)
     assert counts is not None
     return QueueView(counts["queued"], counts["ready"], counts["blocked"], [_view(row) for row in rows])
 
 
+async def next_task(connection: asyncpg.Connection, _query: Nothing, _sender: str) -> TaskView | Refusal:
+    """The task that would be dispatched first."""
+    row = await connection.fetchrow(SQL.next, sorted(PLANNING), _AGEING_US)
+    return _view(row) if row else Refusal("no task is ready", 404)
+
+
 async def explain(connection: asyncpg.Connection, query: Explain, _sender: str) -> Explanation | Refusal:
-    """Why an attempt went to its agent."""
+    """Why an attempt went to its agent, or where it would have gone with other weights."""
+    weights = _weights(query.weights)
+    if isinstance(weights, Refusal):
+        return weights
     row = await connection.fetchrow(SQL.decision, query.task_id, query.attempt)
     if row is None:
         known = await connection.fetchrow(SQL.task, query.task_id)
@@ -109,15 +131,45 @@ async def explain(connection: asyncpg.Connection, query: Explain, _sender: str) 
         which = f"attempt {query.attempt}" if query.attempt else "attempt"
         return Refusal(f"task {query.task_id} has no {which} yet: `hivewire why` tells what it waits for", 404)
     decision = _decisions.decode(row["decision"]) if row["decision"] else None
+    if decision is None and weights is not None:
+        return Refusal(f"attempt {row['attempt']} went to {row['agent_id']} by name: nothing was weighed", 422)
     return Explanation(
         task_id=row["task_id"],
         attempt=row["attempt"],
         agent_id=row["agent_id"],
         reason=row["reason"],
-        candidates=_candidates(decision) if decision else [],
+        candidates=_candidates(decision, weights or decision.weights) if decision else [],
         gated=decision.gated if decision else {},
         decided_at=row["assigned_at"],
+        oversight=row["oversight"],
+        shifts=_shifts(decision) if decision else {},
+        if_idle=decision.if_idle if decision else None,
+        reweighted=weights is not None,
+        winner=winner(decision, weights) if decision and weights else None,
     )
+
+
+async def whatif(connection: asyncpg.Connection, query: AskWhatIf, _sender: str) -> WhatIf | Refusal:
+    """The decisions since a moment, taken again with other weights."""
+    weights = _weights(query.weights)
+    if isinstance(weights, Refusal):
+        return weights
+    assert weights is not None
+    found: list[Decided] = []
+    place: tuple[datetime, str, int] = (query.since, "", 0)
+    while rows := await connection.fetch(SQL.decisions, *place, _CHUNK):
+        found += [
+            Decided(_decisions.decode(row["decision"]), row["agent_id"], row["assigned_at"], row["run_s"])
+            for row in rows
+        ]
+        if len(found) > DECISIONS_MAX:
+            return Refusal(f"more than {DECISIONS_MAX} decisions: ask for a shorter time", 413)
+        last = rows[-1]
+        place = (last["assigned_at"], last["task_id"], last["attempt"])
+        await asyncio.sleep(0)
+    slots = {row["agent_id"]: row["slots"] for row in await connection.fetch(SQL.slots)}
+    # In a thread: it may take a second, in which the owner's loop must go on.
+    return await asyncio.to_thread(compare, found, weights, slots)
 
 
 async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: str) -> Why | Refusal:
@@ -165,6 +217,9 @@ READS: Mapping[str, Query] = {
     "why": Query(OneTask, why_pending),
     "dead": Query(Listing, dead),
     "stats": Query(Nothing, stats),
+    "next": Query(Nothing, next_task),
+    "whatif": Query(AskWhatIf, whatif),
+    **phase_reads.READS,
 }
 
 
@@ -172,33 +227,40 @@ def _unknown(task_id: str) -> Refusal:
     return Refusal(f"there is no task {task_id!r}", 404)
 
 
-def _number(cursor: str | None) -> int | Refusal | None:
-    """The number that a cursor holds."""
-    if cursor is None:
-        return None
-    digits = cursor.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
-        return Refusal(f"cursor {cursor[:40]!r} is not one that was given out", 400)
-    return int(cursor)
-
-
 def _page(rows: list[asyncpg.Record], limit: int) -> Page:
     cursor = str(rows[limit - 1]["ordinal"]) if len(rows) > limit else None
     return Page([_view(row) for row in rows[:limit]], cursor)
 
 
-def _candidates(decision: Decision) -> list[Candidate]:
-    return [
-        Candidate(
-            agent_id=agent_id,
-            score=score,
-            factors={
-                name: Factor(value, weight, round(value * weight, 4))
-                for name, value, weight in zip(FACTORS, values, decision.weights, strict=True)
-            },
-        )
-        for agent_id, score, values in zip(decision.candidates, decision.scores, decision.factors, strict=True)
-    ]
+def _weights(given: Mapping[str, float] | None) -> tuple[float, ...] | Refusal | None:
+    if given is None:
+        return None
+    try:
+        return weights_in_order(given)
+    except BadUsage as error:
+        return Refusal(str(error), 400)
+
+
+def _candidates(decision: Decision, weights: Sequence[float]) -> list[Candidate]:
+    """The recorded candidates, the best by these weights first."""
+    candidates = []
+    for agent_id, values in zip(decision.candidates, decision.factors, strict=True):
+        factors = {
+            name: Factor(value, weight, round(value * weight, 4))
+            for name, value, weight in zip(FACTORS, values, weights, strict=True)
+        }
+        score = round(sum(factor.value * factor.weight for factor in factors.values()), 4)
+        candidates.append(Candidate(agent_id=agent_id, score=score, factors=factors))
+    if weights != decision.weights:
+        candidates.sort(key=lambda candidate: -(candidate.score or 0.0))
+    return candidates
+
+
+def _shifts(decision: Decision) -> dict[str, WeightShift | None]:
+    return {
+        name: WeightShift(shift.change, shift.agent_id) if shift else None
+        for name, shift in zip(FACTORS, decision.shifts, strict=False)
+    }
 
 
 def _attempt(row: asyncpg.Record) -> AttemptView:

@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Final
 
 from hivewire.commands.broker import Complete, Fail, Progress, Start
-from hivewire.events.task import TaskCompleted, TaskFailed, TaskProgress, TaskStarted
+from hivewire.events.task import TaskCompleted, TaskFailed, TaskPendingApproval, TaskProgress, TaskStarted
+from hivewire.subjects import OPERATOR
 from hivewire.views import AttemptStatus
+from hivewire_broker.approval import requested_by
 from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
 from hivewire_broker.retry import after_attempt
@@ -20,7 +22,7 @@ _REPORTED: Final = frozenset[AttemptStatus]({"completed", "failed"})
 def start(state: State, command: Command, now: datetime) -> Step | Refusal:
     """The handler runs."""
     data: Start = command.data
-    fenced = _fence(state, data, command.sender)
+    fenced = _fence(state, data.task_id, data.attempt, data.instance, command.sender)
     if isinstance(fenced, Refusal):
         return fenced
     task, attempt = fenced
@@ -34,7 +36,7 @@ def start(state: State, command: Command, now: datetime) -> Step | Refusal:
 def progress(state: State, command: Command, now: datetime) -> Step | Refusal:
     """The handler says how far it is; this implies that it runs."""
     data: Progress = command.data
-    fenced = _fence(state, data, command.sender)
+    fenced = _fence(state, data.task_id, data.attempt, data.instance, command.sender)
     if isinstance(fenced, Refusal):
         return fenced
     task, attempt = fenced
@@ -57,26 +59,56 @@ def progress(state: State, command: Command, now: datetime) -> Step | Refusal:
 def complete(state: State, command: Command, now: datetime) -> Step | Refusal:
     """The work is done. An attempt that never reported its start may complete too."""
     data: Complete = command.data
-    fenced = _fence(state, data, command.sender)
+    if data.attempt is None or data.instance is None:
+        return _complete_unassigned(state, data, command.sender, now)
+    fenced = _fence(state, data.task_id, data.attempt, data.instance, command.sender)
     if isinstance(fenced, Refusal):
         return fenced
     task, attempt = fenced
-    if attempt.open:
+    if not attempt.open:
+        return NOTHING if attempt.status == "completed" else _over(attempt)
+    asked_by = requested_by(state, task)
+    if asked_by is None:
         completed = TaskCompleted(
             task_id=task.task_id,
             attempt=attempt.number,
             agent_id=attempt.agent_id,
             completed_at=now,
             result=data.result,
+            cost=data.cost,
         )
         return Step([completed])
-    return NOTHING if attempt.status == "completed" else _over(attempt)
+    finished = TaskPendingApproval(
+        task_id=task.task_id,
+        attempt=attempt.number,
+        agent_id=attempt.agent_id,
+        finished_at=now,
+        requested_by=asked_by,
+        result=data.result,
+        cost=data.cost,
+    )
+    return Step([finished])
+
+
+def _complete_unassigned(state: State, data: Complete, sender: str, now: datetime) -> Step | Refusal:
+    """Somebody who is no agent of the task says that it is done."""
+    task = state.tasks.get(data.task_id)
+    if task is None:
+        return Refusal(f"there is no task {data.task_id!r}", 404)
+    if sender not in (task.requirements.owner, OPERATOR):
+        return Refusal("without attempt and instance only the task's owner or the operator completes it", 403)
+    if task.status == "completed" and not task.attempts:
+        return NOTHING
+    if task.status != "pending":
+        return Refusal(f"task {task.task_id} is {task.status}: only a pending one is completed without its agent", 409)
+    completed = TaskCompleted(task_id=task.task_id, attempt=0, agent_id=sender, completed_at=now, result=data.result)
+    return Step([completed])
 
 
 def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
     """The work could not be done, for now or for good."""
     data: Fail = command.data
-    fenced = _fence(state, data, command.sender)
+    fenced = _fence(state, data.task_id, data.attempt, data.instance, command.sender)
     if isinstance(fenced, Refusal):
         return fenced
     task, attempt = fenced
@@ -98,18 +130,18 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
     return draft.step()
 
 
-def _fence(state: State, data: Start | Progress | Complete | Fail, sender: str) -> tuple[Task, Attempt] | Refusal:
+def _fence(state: State, task_id: str, number: int, instance: str, sender: str) -> tuple[Task, Attempt] | Refusal:
     """The task and the attempt that a report is about, if they are the sender's."""
-    task = state.tasks.get(data.task_id)
+    task = state.tasks.get(task_id)
     if task is None:
-        return Refusal(f"there is no task {data.task_id!r}", 404)
-    if data.attempt > len(task.attempts):
-        return Refusal(f"task {data.task_id} has no attempt {data.attempt} yet, but {len(task.attempts)}", 409)
-    attempt = task.attempts[data.attempt - 1]
+        return Refusal(f"there is no task {task_id!r}", 404)
+    if number > len(task.attempts):
+        return Refusal(f"task {task_id} has no attempt {number} yet, but {len(task.attempts)}", 409)
+    attempt = task.attempts[number - 1]
     if attempt.agent_id != sender:
-        return Refusal(f"attempt {data.attempt} of task {data.task_id} is not {sender}'s", 403)
-    if attempt.instance != data.instance:
-        return Refusal(f"attempt {data.attempt} of task {data.task_id} belongs to another instance of {sender}", 409)
+        return Refusal(f"attempt {number} of task {task_id} is not {sender}'s", 403)
+    if attempt.instance != instance:
+        return Refusal(f"attempt {number} of task {task_id} belongs to another instance of {sender}", 409)
     return task, attempt
 
 

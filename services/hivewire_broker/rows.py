@@ -7,9 +7,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import Retry
+from hivewire.commands.broker import Approve, Retry
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
@@ -17,8 +18,12 @@ from hivewire.events.task import (
     TaskCompleted,
     TaskCreated,
     TaskEvent,
+    TaskPendingApproval,
+    TaskRejected,
+    TaskUpdated,
 )
 from hivewire.subjects import Subjects
+from hivewire_broker import phase_rows
 from hivewire_broker.core import Broker
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
@@ -26,7 +31,18 @@ from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
-from hivewire_broker.stored import assigned_row, attempt_of, attempt_row, content_row, json_text, status_row, task_of
+from hivewire_broker.stored import (
+    assigned_row,
+    attempt_of,
+    attempt_row,
+    content_row,
+    json_text,
+    merged,
+    status_row,
+    task_of,
+    update_row,
+    updated,
+)
 from hivewire_broker.task import Attempt, Task
 from hivewire_service.core import Command, Message, Write
 from hivewire_service.queries import load_queries
@@ -42,7 +58,7 @@ class TaskRows:
 
     def __init__(self, broker: Broker, subjects: Subjects) -> None:
         self._broker = broker
-        self._dispatches = Dispatches(subjects, SQL.contents)
+        self._dispatches = Dispatches(subjects, SQL.contents, broker)
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
         """Replace the core's state by what Postgres holds: all live tasks, the agents, and who waits for answers."""
@@ -56,10 +72,13 @@ class TaskRows:
         await _load_ended(connection, state, named)
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
+        approved = {command.data.task_id for command in commands if isinstance(command.data, Approve)}
+        await _load_results(connection, state, approved)
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
         """The statements that make the tables equal to the state after `events`."""
         changes = Changes(events, records)
+        yield from phase_rows.writes(self._broker.state, events)
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
@@ -69,6 +88,7 @@ class TaskRows:
     ) -> Iterable[Message]:
         """Dispatches to agents, and what they have to stop."""
         self._broker.state.forget_old()
+        self._broker.state.results.clear()  # they are in the rows now
         return await self._dispatches.messages(connection, events, records)
 
 
@@ -79,6 +99,7 @@ class Changes:
         self._created: dict[str, TaskCreated] = {}
         self._changed: dict[str, None] = {}
         self._results: dict[str, str] = {}
+        self._updates: dict[str, TaskUpdated] = {}
         self._assigned: dict[tuple[str, int], TaskAssigned] = {}
         self._reported: dict[tuple[str, int], None] = {}
         self._decisions = {(d.task_id, d.attempt): d for d in records if isinstance(d, Decision)}
@@ -92,13 +113,24 @@ class Changes:
                 self._created[event.task_id] = event
             case TaskAssigned():
                 self._assigned[event.task_id, event.attempt] = event
-            case TaskCompleted():
+            case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
+            case TaskRejected():
+                self._results.pop(event.task_id, None)
+            case TaskUpdated():
+                self._update(event)
         if event.task_id not in self._created:
             self._changed[event.task_id] = None
         number = getattr(event, "attempt", 0)
         if number and (event.task_id, number) not in self._assigned:
             self._reported[event.task_id, number] = None
+
+    def _update(self, event: TaskUpdated) -> None:
+        created = self._created.get(event.task_id)
+        if created is not None:
+            self._created[event.task_id] = updated(created, event)
+        else:
+            self._updates[event.task_id] = merged(self._updates.get(event.task_id), event)
 
     def tasks(self, state: State, now: datetime) -> Iterable[Write]:
         """New tasks with their dependencies, and tasks that changed."""
@@ -114,7 +146,12 @@ class Changes:
             yield Write(SQL.insert_dependencies, columns(edges))
         if self._changed:
             changed = [
-                (task_id, *status_row(state.tasks[task_id], self._results.get(task_id))) for task_id in self._changed
+                (
+                    task_id,
+                    *status_row(state.tasks[task_id], self._results.get(task_id)),
+                    *update_row(self._updates.get(task_id)),
+                )
+                for task_id in self._changed
             ]
             yield Write(SQL.update_tasks, (now, *columns(changed)))
 
@@ -135,7 +172,15 @@ class Changes:
         assigned = {event.agent_id for event in self._assigned.values()}
         ended = {attempt.agent_id for key in self._reported if not (attempt := _attempt(state, key)).open}
         rows = [
-            (agent_id, history.completed, history.ended, history.run_us, history.last_assigned_us)
+            (
+                agent_id,
+                history.completed,
+                history.ended,
+                history.run_us,
+                history.cost,
+                history.costed,
+                history.last_assigned_us,
+            )
             for agent_id in sorted(assigned | ended)
             if (history := state.history[agent_id])
         ]
@@ -195,7 +240,15 @@ async def read_state(connection: asyncpg.Connection) -> State:
     """The live tasks, and those ended ones that keep live ones waiting."""
     state = State()
     for row in await connection.fetch(SQL.load_histories):
-        state.history[row["agent_id"]] = History(row["completed"], row["ended"], row["run_us"], row["last_assigned_us"])
+        state.history[row["agent_id"]] = History(
+            completed=row["completed"],
+            ended=row["ended"],
+            run_us=row["run_us"],
+            cost=row["cost"],
+            costed=row["costed"],
+            last_assigned_us=row["last_assigned_us"],
+        )
+    await phase_rows.read(connection, state)
     unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
     await _load_ended(connection, state, {row["task_id"] for row in unmet})
     async for chunk in read_tasks(connection, state, SQL.load_live):
@@ -204,6 +257,9 @@ async def read_state(connection: asyncpg.Connection) -> State:
             if task.open_attempt is not None:
                 state.hold(task)
             state.settle(task)
+    for phase in state.phases.values():
+        if phase.started_at is not None and phase.status != "completed":
+            state.queue_tasks_of(phase)
     state.last_ordinal = await connection.fetchval(SQL.last_ordinal)
     return state
 
@@ -221,6 +277,13 @@ async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: se
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
+
+
+async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
+    missing = sorted(task_ids - state.results.keys())
+    if missing:
+        for row in await connection.fetch(SQL.results_pending_approval, missing):
+            state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())
 
 
 async def _with_attempts(connection: asyncpg.Connection, state: State, rows: list[asyncpg.Record]) -> list[Task]:

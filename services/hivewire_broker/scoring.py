@@ -30,12 +30,12 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
 
 NEUTRAL: Final = 0.5
 """A factor of which nothing is known."""
-COST: Final = NEUTRAL
-"""Agents do not say what they cost: the factor is the same for all."""
 RISK_DEFAULT: Final = 0.5
 COMPLEXITY_DEFAULT: Final = 0.5
 BREADTH_HALF: Final = 3
 """Capabilities of an agent of middling breadth."""
+COST_HALF: Final = 1.0
+"""A mean cost of a task that is middling, in the unit in which agents report it."""
 DURATION_HALF_S: Final = 60.0
 """A mean duration that is middling."""
 _SUM_TOLERANCE: Final = 1e-6
@@ -58,8 +58,11 @@ def weights_in_order(weights: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(float(weights[name]) for name in FACTORS)
 
 
-def availability(busy: int, slots: int) -> float:
-    """1 for an idle agent; one that works has less, the fewer of its slots are free."""
+def availability(busy: int, slots: int, *, degraded: bool = False) -> float:
+    """1 for an idle agent; one that works has less, the fewer of its slots are free; one whose work loop stands still
+    has nothing."""
+    if degraded:
+        return 0.0
     return 1.0 if busy == 0 else 0.5 * (1.0 - busy / slots)
 
 
@@ -76,6 +79,11 @@ def trust(completed: int, ended: int) -> float:
 def trust_for_risk(trusted: float, risk: float) -> float:
     """How far trust matters grows with the task's risk."""
     return 1.0 - risk * (1.0 - trusted)
+
+
+def cost(costed: int, total: float) -> float:
+    """1 for an agent whose tasks cost nothing, falling with their mean cost."""
+    return COST_HALF / (COST_HALF + total / costed) if costed else NEUTRAL
 
 
 def duration(completed: int, run_us: int) -> float:

@@ -1,14 +1,17 @@
-"""The broker's state: its live tasks with the indexes that keep every step's cost flat.
+"""The broker's state: its live tasks, its phases and initiatives, with the indexes that keep every step's cost flat.
 
 `evolve` alone changes what is stored; the indexes follow from it.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
 
 from hivewire.commands.broker import Backoff
+from hivewire_broker.concurrency import KeyLimits
+from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.queue import ReadyQueue
 from hivewire_broker.task import Requirements, Task
 from hivewire_broker.timeouts import due_at
@@ -31,6 +34,10 @@ class History(msgspec.Struct):
     ended: int = 0
     """Attempts that say something of the agent: completed, failed, timed out or lost."""
     run_us: int = 0
+    cost: float = 0.0
+    """What its completed attempts cost, of those that said so."""
+    costed: int = 0
+    """How many said so."""
     last_assigned_us: int = 0
     """When it last got an attempt, in microseconds since 1970; 0: never."""
 
@@ -52,7 +59,18 @@ class State:
         self.kin: dict[str, str] = {}
         """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
         self.last_ordinal = 0
+        self.phases: dict[str, Phase] = {}
+        self.initiatives: dict[str, Initiative] = {}
+        self.phase_dependents: dict[str, dict[str, None]] = {}
+        """By phase: the phases that depend on it."""
+        self.phases_to_look_at: dict[str, None] = {}
+        """Phases of which something changed that may start, complete or block them."""
+        self.to_queue: deque[Task] = deque()
+        """Tasks of phases that have started, which are not queued yet."""
+        self.results: dict[str, msgspec.Raw] = {}
+        """Results that wait for approval, while they are at hand. The rows keep them all."""
         self.queue = ReadyQueue()
+        self.keys = KeyLimits()
         self.timers = Timers(self.tasks)
         self.changed_agents: set[str] = set()
         """Agents whose load or history changed since the matcher last looked."""
@@ -85,6 +103,8 @@ class State:
         self.tasks[task.task_id] = task
         self.last_ordinal = max(self.last_ordinal, task.ordinal)
         self.watch_dependencies(task)
+        if task.phase_id is not None:
+            self.phases[task.phase_id].open[task.task_id] = None
 
     def watch_dependencies(self, task: Task) -> None:
         """Count what the task still waits for, and be told when that ends."""
@@ -107,6 +127,7 @@ class State:
         """The task's last attempt is with its agent."""
         agent_id = task.attempts[-1].agent_id
         self.held.setdefault(agent_id, {})[task.task_id] = task
+        self.keys.take(task)
         self.changed_agents.add(agent_id)
 
     def let_go(self, task: Task) -> None:
@@ -116,8 +137,16 @@ class State:
         del held[task.task_id]
         if not held:
             del self.held[agent_id]
+        self.keys.give_back(task)
+        self.bring_back(task)
         self.changed_agents.add(agent_id)
         self.slots_freed = True
+
+    def bring_back(self, task: Task) -> None:
+        """Others of the task's key may have room now."""
+        if task.concurrency_key is not None:
+            for other in self.keys.returning(task.concurrency_key):
+                self.queue.push(other)
 
     def end(self, task: Task) -> None:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
@@ -132,12 +161,28 @@ class State:
                 dependent = self.tasks[dependent_id]
                 dependent.unmet -= 1
                 self.settle(dependent)
+        self.bring_back(task)
+        if task.phase_id is not None:
+            self._end_in_phase(self.phases[task.phase_id], task)
         self.remember(task)
+
+    def _end_in_phase(self, phase: Phase, task: Task) -> None:
+        phase.open.pop(task.task_id, None)
+        if task.status == "completed":
+            phase.completed += 1
+        else:
+            phase.bad[task.task_id] = None
+        self.phases_to_look_at[phase.phase_id] = None
 
     def reopen(self, task: Task) -> None:
         """A task that had ended is live again."""
         self._ended.pop(task.task_id, None)
         self.watch_dependencies(task)
+        if task.phase_id is not None:
+            phase = self.phases[task.phase_id]
+            phase.bad.pop(task.task_id, None)
+            phase.open[task.task_id] = None
+            self.phases_to_look_at[phase.phase_id] = None
 
     def remember(self, task: Task) -> None:
         """Keep an ended task for a while."""
@@ -153,6 +198,32 @@ class State:
                 self._ended[task_id] = None
             else:
                 del self.tasks[task_id]
+
+    def add_phase(self, phase: Phase) -> None:
+        """Know a phase. What it depends on is known before."""
+        self.phases[phase.phase_id] = phase
+        self.watch_phases(phase, phase.depends_on)
+        if phase.initiative_id is not None:
+            self.initiatives[phase.initiative_id].phases[phase.phase_id] = None
+        self.phases_to_look_at[phase.phase_id] = None
+
+    def watch_phases(self, phase: Phase, depends_on: Iterable[str]) -> None:
+        """From now on the phase depends on these."""
+        for needed in phase.depends_on:
+            self.phase_dependents.get(needed, {}).pop(phase.phase_id, None)
+        phase.depends_on = tuple(depends_on)
+        for needed in phase.depends_on:
+            self.phase_dependents.setdefault(needed, {})[phase.phase_id] = None
+
+    def queue_tasks_of(self, phase: Phase) -> None:
+        """The phase has started: its tasks are to be queued, but those of planning."""
+        tasks = (self.tasks[task_id] for task_id in phase.open)
+        self.to_queue.extend(task for task in tasks if not (task.queued or task.planning))
+
+    def initiative_of(self, phase_id: str | None) -> Initiative | None:
+        """The initiative of a phase, if it has one."""
+        initiative_id = self.phases[phase_id].initiative_id if phase_id is not None else None
+        return self.initiatives[initiative_id] if initiative_id is not None else None
 
     def remember_kin(self, task: Task, agent_id: str) -> None:
         """The agent completed the task: more of its kind may suit it."""

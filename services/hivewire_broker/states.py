@@ -1,4 +1,4 @@
-"""The transitions of tasks and attempts: two tables. An event without an entry is refused and changes nothing.
+"""The transitions of tasks, attempts, phases and initiatives: a table each. An event without an entry is refused and changes nothing.
 
 The keys are a status (None: not there yet) and an event's type; the value is the status that follows. Code that decides
 asks these tables, code that evolves obeys them, and the diagrams in the docs are drawn from them.
@@ -7,13 +7,16 @@ asks these tables, code that evolves obeys them, and the diagrams in the docs ar
 from collections.abc import Mapping
 from typing import Final
 
-from hivewire.views import AttemptStatus, TaskStatus
+from hivewire.views import AttemptStatus, InitiativeStatus, PhaseStatus, TaskStatus
 
 TaskTable = Mapping[TaskStatus | None, Mapping[str, TaskStatus]]
 AttemptTable = Mapping[AttemptStatus | None, Mapping[str, AttemptStatus]]
+PhaseTable = Mapping[PhaseStatus | None, Mapping[str, PhaseStatus]]
+InitiativeTable = Mapping[InitiativeStatus | None, Mapping[str, InitiativeStatus]]
 
 _TASK_HELD: Final[dict[str, TaskStatus]] = {
     "task.progress": "running",
+    "task.pending_approval": "pending_approval",
     "task.completed": "completed",
     "task.failed": "failed",
     "task.retry": "pending",
@@ -29,18 +32,38 @@ TASK: Final[TaskTable] = {
         "task.unmatched": "pending",
         "task.assigned": "assigned",
         "task.blocked": "blocked",
+        "task.updated": "pending",
+        "task.completed": "completed",
         "task.dead_lettered": "dead_lettered",
         "task.cancelled": "cancelled",
     },
     "assigned": {
         **_TASK_HELD,
         "task.started": "running",
+        "task.updated": "assigned",
         # These end the attempt; what becomes of the task follows at once.
         "task.timeout": "assigned",
         "task.reassigned": "assigned",
     },
-    "running": {**_TASK_HELD, "task.timeout": "running", "task.reassigned": "running"},
+    "running": {
+        **_TASK_HELD,
+        "task.updated": "running",
+        "task.timeout": "running",
+        "task.reassigned": "running",
+    },
+    "pending_approval": {
+        "task.updated": "pending_approval",
+        # What was decided; what becomes of the task follows at once.
+        "task.approved": "pending_approval",
+        "task.rejected": "pending_approval",
+        "task.completed": "completed",
+        "task.queued": "pending",
+        "task.failed": "failed",
+        "task.cancelled": "cancelled",
+    },
     "blocked": {
+        "task.updated": "blocked",
+        "task.queued": "blocked",
         "task.blocked": "blocked",
         "task.unblocked": "pending",
         "task.dead_lettered": "dead_lettered",
@@ -54,6 +77,7 @@ TASK: Final[TaskTable] = {
 
 _ATTEMPT_OPEN: Final[dict[str, AttemptStatus]] = {
     "task.progress": "running",
+    "task.pending_approval": "completed",
     "task.completed": "completed",
     "task.failed": "failed",
     "task.retry": "failed",
@@ -69,9 +93,36 @@ ATTEMPT: Final[AttemptTable] = {
     "running": _ATTEMPT_OPEN,
     "timed_out": {"task.retry": "timed_out", "task.dead_lettered": "timed_out"},
     "lost": {"task.retry": "lost", "task.dead_lettered": "lost"},
-    "completed": {},
+    # The work is done; whether the task is, may be for others to say.
+    "completed": {"task.completed": "completed", "task.failed": "completed"},
     "failed": {},
     "cancelled": {},
+}
+
+PHASE: Final[PhaseTable] = {
+    None: {"phase.created": "pending"},
+    "pending": {
+        "phase.updated": "pending",
+        "phase.approved": "pending",
+        "phase.queued": "pending",
+        "phase.started": "running",
+        "phase.blocked": "blocked",
+    },
+    "running": {"phase.completed": "completed", "phase.blocked": "blocked"},
+    "blocked": {
+        "phase.updated": "blocked",
+        "phase.blocked": "blocked",
+        "phase.unblocked": "pending",
+        "phase.resumed": "running",
+        "phase.completed": "completed",
+    },
+    "completed": {},
+}
+
+INITIATIVE: Final[InitiativeTable] = {
+    None: {"initiative.created": "active"},
+    "active": {"initiative.completed": "completed"},
+    "completed": {},
 }
 
 OPEN: Final[frozenset[str]] = frozenset({"assigned", "running"})
@@ -104,3 +155,29 @@ def next_attempt_status(status: AttemptStatus | None, event_type: str) -> Attemp
         return ATTEMPT[status][event_type]
     except KeyError:
         raise IllegalTransition(f"{event_type} cannot happen to an attempt that is {status or 'not there'}") from None
+
+
+def next_phase_status(status: PhaseStatus | None, event_type: str) -> PhaseStatus:
+    """The status of a phase after an event.
+
+    Raises:
+        IllegalTransition: the event cannot happen to a phase in this status.
+    """
+    try:
+        return PHASE[status][event_type]
+    except KeyError:
+        raise IllegalTransition(f"{event_type} cannot happen to a phase that is {status or 'not there'}") from None
+
+
+def next_initiative_status(status: InitiativeStatus | None, event_type: str) -> InitiativeStatus:
+    """The status of an initiative after an event.
+
+    Raises:
+        IllegalTransition: the event cannot happen to an initiative in this status.
+    """
+    try:
+        return INITIATIVE[status][event_type]
+    except KeyError:
+        raise IllegalTransition(
+            f"{event_type} cannot happen to an initiative that is {status or 'not there'}"
+        ) from None

@@ -6,11 +6,12 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, fields
 from hivewire.commands.broker import Backoff
-from hivewire.events.task import TaskAssigned, TaskCreated
+from hivewire.events.task import TaskAssigned, TaskCreated, TaskUpdated
 from hivewire.inbox import TaskDispatch
-from hivewire_broker.evolve import is_by_name_only, kinship
+from hivewire_broker.evolve import PLANNING, is_by_name_only, kinship
+from hivewire_broker.moments import microseconds
 from hivewire_broker.state import State
 from hivewire_broker.task import Attempt, Task
 
@@ -77,12 +78,42 @@ def status_row(task: Task, result: str | None) -> tuple[Any, ...]:
         last and last.started_at,
         task.ended_at,
         result,
+        task.feedback,
     )
+
+
+def update_row(update: TaskUpdated | None) -> tuple[Any, ...]:
+    """What was changed of what the sender said, in the order of `update_tasks`; None: it stays."""
+    if update is None:
+        return (None, None, None, None)
+    return (
+        update.priority,
+        update.timeout_seconds,
+        None if update.labels is None else json_text(update.labels),
+        None if update.metadata is fields.ABSENT else codec.text(update.metadata),
+    )
+
+
+def merged(earlier: TaskUpdated | None, later: TaskUpdated) -> TaskUpdated:
+    """Two updates of a task as one."""
+    return later if earlier is None else msgspec.structs.replace(earlier, **_given(later))
+
+
+def updated(created: TaskCreated, update: TaskUpdated) -> TaskCreated:
+    """What was said of a task, as it was changed later."""
+    changes = _given(update)
+    del changes["by"], changes["task_id"]
+    return msgspec.structs.replace(created, **changes)
+
+
+def _given(update: TaskUpdated) -> dict[str, Any]:
+    said = msgspec.structs.asdict(update)
+    return {name: value for name, value in said.items() if value is not None and value is not fields.ABSENT}
 
 
 def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     """How the attempt stands, in the order of `insert_attempts` and `update_attempts`."""
-    return attempt.status, attempt.started_at, attempt.ended_at, attempt.error
+    return attempt.status, attempt.started_at, attempt.ended_at, attempt.error, attempt.cost
 
 
 def assigned_row(assigned: TaskAssigned, decision: str | None) -> tuple[Any, ...]:
@@ -95,17 +126,20 @@ def assigned_row(assigned: TaskAssigned, decision: str | None) -> tuple[Any, ...
         assigned.assigned_at,
         assigned.score,
         assigned.reason,
+        assigned.oversight,
         decision,
     )
 
 
 def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) -> Task:
-    """A task as it was written; its requirements are shared with others of the state."""
+    """A task as it was written; its requirements are shared with others of the state, which knows its phase."""
+    initiative = state.initiative_of(row["phase_id"])
     return Task(
         task_id=row["task_id"],
         content_hash=row["content_hash"],
         ordinal=row["ordinal"],
         requirements=state.requirements(row["owner"], row["required_capabilities"]),
+        created_us=microseconds(row["created_at"]),
         priority=row["priority"],
         timeout_s=row["timeout_seconds"],
         start_timeout_s=row["start_timeout_seconds"],
@@ -114,9 +148,22 @@ def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) ->
         on_dependency_failure=row["on_dependency_failure"],
         by_name_only=is_by_name_only(row["type"], row["category"]),
         depends_on=tuple(row["depends_on"]),
-        kinship=kinship(row["parent_task_id"], _labels.decode(row["labels"])),
+        kinship=kinship(
+            _labels.decode(row["labels"]),
+            parent_task_id=row["parent_task_id"],
+            phase_id=row["phase_id"],
+            initiative_id=initiative.initiative_id if initiative else None,
+            files=row["files"],
+        ),
+        phase_id=row["phase_id"],
+        planning=row["category"] in PLANNING,
+        requires_approval=row["requires_approval"],
         risk=row["risk"],
         complexity=row["complexity"],
+        verifiability=row["verifiability"],
+        reversibility=row["reversibility"],
+        concurrency_key=row["concurrency_key"],
+        max_concurrent=row["max_concurrent"] or 1,
         not_before=row["not_before"],
         deadline=row["deadline"],
         status=row["status"],
@@ -127,6 +174,7 @@ def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) ->
         retry_at=row["retry_at"],
         blocked_by=row["blocked_by"],
         reason=row["reason"],
+        feedback=row["feedback"],
         error=row["error"],
         progress=row["progress"],
         progress_message=row["progress_message"],
@@ -146,6 +194,8 @@ def attempt_of(row: asyncpg.Record) -> Attempt:
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         error=row["error"],
+        oversight=row["oversight"],
+        cost=row["cost"],
         sent_at=row["assigned_at"],
     )
 
@@ -190,12 +240,14 @@ def created_of(row: asyncpg.Record) -> TaskCreated:
     )
 
 
-def dispatch_of(created: TaskCreated, attempt: int, instance: str) -> TaskDispatch:
+def dispatch_of(created: TaskCreated, task: Task, attempt: Attempt) -> TaskDispatch:
     """What an agent is given to work on."""
     return TaskDispatch(
         task_id=created.task_id,
-        attempt=attempt,
-        instance=instance,
+        attempt=attempt.number,
+        instance=attempt.instance,
+        feedback=task.feedback,
+        oversight=attempt.oversight,
         title=created.title,
         description=created.description,
         type=created.task_type,

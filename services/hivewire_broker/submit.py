@@ -15,12 +15,12 @@ from hivewire.subjects import is_token
 from hivewire.views import TERMINAL, TaskStatus
 from hivewire_broker.dependents import block_for, cancel_for
 from hivewire_broker.draft import Draft
+from hivewire_broker.evolve import PLANNING
 from hivewire_broker.naming import task_id_of
 from hivewire_broker.state import State
 from hivewire_service.core import Command, Refusal
 
 _HASH_BYTES: Final = 16
-_UNSUPPORTED: Final = ("phase_id", "requires_approval", "concurrency_key", "max_concurrent")
 
 
 class Intake:
@@ -82,7 +82,8 @@ class Intake:
         task_id, depends_on = created.task_id, created.depends_on
         self._hashes[task_id] = created.content_hash
         self.draft.add(created, "pending")
-        self.draft.events.append(TaskQueued(task_id=task_id, priority=created.priority, depends_on=depends_on))
+        if self._is_queued_at_once(created):
+            self.draft.events.append(TaskQueued(task_id=task_id, priority=created.priority, depends_on=depends_on))
         for dependency_id in depends_on:
             status = self.status(dependency_id)
             if status is not None and status in TERMINAL - {"completed"}:
@@ -91,6 +92,12 @@ class Intake:
                 else:
                     block_for(self.draft, task_id, dependency_id, status)
                 return
+
+    def _is_queued_at_once(self, created: TaskCreated) -> bool:
+        """A task outside a phase is; one in a phase that has started too, unless it is one of planning."""
+        if created.phase_id is None:
+            return True
+        return self._state.phases[created.phase_id].started_at is not None and created.category not in PLANNING
 
     def _resolve(self, reference: str, aliases: dict[str, str]) -> str:
         if reference in aliases:
@@ -105,9 +112,14 @@ class Intake:
         return task.content_hash if task else self._hashes.get(task_id)
 
     def _impossible(self, task_id: str, submit: Submit, depends_on: Sequence[str]) -> Refusal | None:
-        for name in _UNSUPPORTED:
-            if getattr(submit, name):
-                return Refusal(f"{name} is not supported yet: leave it out")
+        if submit.phase_id is not None:
+            phase = self._state.phases.get(submit.phase_id)
+            if phase is None:
+                return Refusal(f"there is no phase {submit.phase_id!r}: create it before its tasks")
+            if phase.status == "completed":
+                return Refusal(f"phase {submit.phase_id} is completed: put the task into another", 409)
+        if submit.max_concurrent is not None and submit.concurrency_key is None:
+            return Refusal("max_concurrent needs a concurrency_key: it limits the tasks that share the key", 400)
         for dependency_id in depends_on:
             if dependency_id in (task_id, submit.idempotency_key):
                 return Refusal("the task depends on itself")

@@ -10,11 +10,13 @@ import msgspec
 
 from hivewire import limits
 from hivewire.commands.broker import Backoff
+from hivewire.events.task import Oversight
 from hivewire.views import TERMINAL, AttemptStatus, TaskStatus
 from hivewire_broker.states import OPEN
 
 _RANK_BITS: Final = 48
-"""Bits of a rank that hold the age; the priority stands above them."""
+"""Bits of a rank that hold the ordinal; the time stands above them."""
+_AGEING_US: Final = int(limits.PRIORITY_AGEING_S * 1e6)
 
 
 class Requirements:
@@ -56,6 +58,8 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     error: str | None = None
+    oversight: Oversight = "autonomous"
+    cost: float | None = None
     grace_s: float = 0.0
     pause: Pause = Pause()
     sent_at: datetime
@@ -73,6 +77,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     content_hash: str
     ordinal: int
     requirements: Requirements
+    created_us: int
     priority: int
     timeout_s: float
     start_timeout_s: float
@@ -82,9 +87,17 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     by_name_only: bool
     depends_on: tuple[str, ...] = ()
     kinship: tuple[str, ...] = ()
-    """What it has in common with other tasks: its parent and its labels."""
+    """What it has in common with other tasks: phase, initiative, parent, labels and files."""
+    phase_id: str | None = None
+    planning: bool = False
+    """Whether it is left alone when its phase starts."""
+    requires_approval: bool | None = None
     risk: float | None = None
     complexity: float | None = None
+    verifiability: float | None = None
+    reversibility: float | None = None
+    concurrency_key: str | None = None
+    max_concurrent: int = 1
     not_before: datetime | None = None
     deadline: datetime | None = None
 
@@ -96,6 +109,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     retry_at: datetime | None = None
     blocked_by: str | None = None
     reason: str | None = None
+    feedback: str | None = None
     error: str | None = None
     progress: float | None = None
     progress_message: str | None = None
@@ -110,9 +124,20 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     """The due time of its entry among the timers."""
 
     @property
+    def place(self) -> int:
+        """The place in the order of dispatch, in microseconds: smaller is earlier. A step of priority is worth as much as
+        a longer wait; see `limits.PRIORITY_AGEING_S`."""
+        return self.created_us - self.priority * _AGEING_US
+
+    @property
     def rank(self) -> int:
-        """The place in a line: smaller is earlier."""
-        return (limits.PRIORITY_MAX - self.priority) << _RANK_BITS | self.ordinal
+        """The place, and among equal ones the ordinal."""
+        return self.place << _RANK_BITS | self.ordinal
+
+    @property
+    def auto(self) -> bool:
+        """Whether it is dispatched without being named; once it was named, it is tried again by itself."""
+        return self.queued and (not self.by_name_only or bool(self.attempts))
 
     @property
     def ended(self) -> bool:
@@ -132,7 +157,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     @property
     def dispatchable(self) -> bool:
         """Whether it may be given to an agent as soon as it is due."""
-        return self.queued and self.status == "pending" and self.unmet == 0 and not self.by_name_only
+        return self.status == "pending" and self.unmet == 0 and self.auto
 
     @property
     def wakes_at(self) -> datetime | None:
@@ -140,3 +165,8 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
         if self.retry_at is None or self.not_before is None:
             return self.retry_at or self.not_before
         return max(self.retry_at, self.not_before)
+
+
+def rank_level(rank: int) -> int:
+    """The ranks on the same level stand for the same priority, as far as turns of owners go."""
+    return (rank >> _RANK_BITS) // _AGEING_US

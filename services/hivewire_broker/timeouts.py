@@ -8,7 +8,7 @@ from hivewire_broker.task import Attempt, Task
 
 def due_at(task: Task) -> datetime | None:
     """When the task must be looked at although nothing happened, or None."""
-    if task.ended:
+    if task.ended or task.status == "pending_approval":
         return None
     attempt = task.open_attempt
     if attempt is not None:

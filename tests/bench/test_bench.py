@@ -11,6 +11,7 @@ PARTS = {
     "throughput": "share_of_floor",
     "events": "events_per_s",
     "idle": "cpu_percent",
+    "deciding": "us_with_100_agents",
     "ticks": "persisted_growth",
 }
 
@@ -37,4 +38,4 @@ def test_an_unknown_benchmark_is_refused():
     )
 
     assert done.returncode == 2
-    assert "'latency', 'throughput', 'events', 'idle', 'ticks'" in done.stderr
+    assert "'latency', 'throughput', 'events', 'idle', 'deciding', 'ticks'" in done.stderr

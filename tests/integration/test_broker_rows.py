@@ -8,15 +8,16 @@ import msgspec
 import pytest
 
 from hivewire import codec
-from hivewire.commands.broker import Submit
+from hivewire.commands.broker import Approve, OfPhase, Submit
 from hivewire.inbox import KINDS, TaskDispatch
-from hivewire.reads import Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
+from hivewire.reads import BROKER
 from hivewire.subjects import Subjects
 from hivewire.views import Explanation, Page, TaskView
 from hivewire_agent_gateway.rows import SQL as GATEWAY_SQL
 from hivewire_broker.fold import compare, differences
 from hivewire_broker.reads import READS
 from hivewire_broker.rows import TaskRows
+from hivewire_broker.scoring import FACTORS
 from hivewire_service.core import Command, Refusal
 from hivewire_service.migrations import migrate
 from unit.broker.driver import Driver
@@ -86,7 +87,7 @@ def live(driver: Driver, choice: random.Random) -> str | None:
 
 async def one_step(driver: StoredDriver, choice: random.Random, number: int) -> None:
     task = live(driver, choice)
-    match choice.randrange(10):
+    match choice.randrange(16):
         case 0 | 1 | 2:
             needs = [task] if task and choice.random() < 0.4 else []
             driver.submit(
@@ -100,6 +101,10 @@ async def one_step(driver: StoredDriver, choice: random.Random, number: int) -> 
                 max_retries=choice.randrange(3),
                 on_dependency_failure=choice.choice(["block", "cancel"]),
                 deadline=choice.choice([None, driver.now + timedelta(seconds=500)]),
+                requires_approval=choice.choice([None, True, False]),
+                concurrency_key=choice.choice([None, None, "db"]),
+                phase_id=choice.choice([None, None, *sorted(driver.broker.state.phases)]),
+                risk=choice.choice([None, 0.9]),
             )
         case 3 if task:
             driver.start(task)
@@ -112,14 +117,41 @@ async def one_step(driver: StoredDriver, choice: random.Random, number: int) -> 
         case 8:
             agent = choice.choice(sorted(AGENTS))
             await register(driver, agent, f"{agent}-{number}")
+        case 9 | 10 | 11 if task:
+            steer(driver, choice, task)
+        case 12 | 13 | 14:
+            plan(driver, choice, f"p{number}")
         case _:
             driver.wait(choice.choice([1.0, 70.0]))
+
+
+def steer(driver: StoredDriver, choice: random.Random, task: str) -> None:
+    """Something that people ask for a task."""
+    verb = choice.choice(["approve", "block", "unblock", "queue", "dispatch", "reject", "update"])
+    changes = {"labels": {"team": "b"}, "metadata": msgspec.Raw(b'{"x": [1]}'), "priority": choice.randrange(11)}
+    fields = {
+        "reject": {"reason": "not good", "final": choice.random() < 0.3},
+        "update": dict(choice.sample(sorted(changes.items()), 2)),
+    }
+    driver.ask(verb, task_id=task, **fields.get(verb, {}))
+
+
+def plan(driver: StoredDriver, choice: random.Random, phase_id: str) -> None:
+    """A new phase, or something that people ask for one."""
+    known = sorted(driver.broker.state.phases)
+    if not known or choice.random() < 0.3:
+        needs = choice.sample(known, min(2, len(known)))
+        driver.phase(phase_id, up_to="approve", initiative_id="i", depends_on=needs)
+    else:
+        verb = choice.choice(["queue", "queue", "dispatch", "block", "unblock", "complete"])
+        driver.ask(f"{verb}_phase", choice.choice(known))
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_rows_are_what_the_events_add_up_to(driver, connection, seed):
     choice = random.Random(seed)
-    for number in range(300):
+    driver.ask("create_initiative", title="all of it", id="i", requires_approval=True)
+    for number in range(500):
         await one_step(driver, choice, number)
         if choice.random() < 0.3:
             await driver.commit()
@@ -282,21 +314,85 @@ async def test_reads(driver, connection):
     assert (stats.tasks["failed"], stats.agents) == (1, {"present": 2})
 
 
+async def test_a_result_that_waits_for_approval_outlives_the_owner(driver, connection):
+    await register(driver, "bob", "bob-1")
+    driver.submit("t1", requires_approval=True)
+    driver.complete("t1", result=b'{"kept": true}', cost=0.5)
+    await driver.commit()
+    driver.ask("update", task_id="t1", priority=9)
+    await driver.commit()
+    await driver.rows.load(connection, driver.now)
+    data = Approve("t1")
+    await driver.load_for("approve", data)
+    assert driver.send("approve", data).status == "completed"
+    await driver.commit()
+    view = await ask(connection, "task", task_id="t1")
+    assert (bytes(view.result), view.priority, view.attempts[0].cost) == (b'{"kept": true}', 9, 0.5)
+    assert await differences(connection) == []
+
+
+async def test_a_started_phase_goes_on_with_the_next_owner(driver, connection, monkeypatch):
+    monkeypatch.setattr("hivewire_broker.phases.QUEUED_MAX", 2)
+    await register(driver, "bob", "bob-1", slots=9)
+    driver.phase("p", up_to="approve")
+    for number in range(5):
+        driver.submit(f"t{number}", phase_id="p")
+    driver.follow(driver.broker.decide(Command("c", "queue_phase", "boss", OfPhase("p")), driver.now))
+    driver.follow(driver.broker.advance(driver.now))
+    driver.follow(driver.broker.advance(driver.now))
+    assert [driver.task(f"t{number}").queued for number in range(5)] == [True, True, False, False, False]
+    await driver.commit()
+    await driver.rows.load(connection, driver.now)
+    driver.settle()
+    for number in range(5):
+        assert driver.complete(f"t{number}").status == "completed"
+    assert driver.broker.state.phases["p"].status == "completed"
+    await driver.commit()
+    assert await differences(connection) == []
+
+
+async def test_reads_of_phases_and_choices(driver, connection):
+    await register(driver, "bob", "bob-1", slots=1)
+    driver.ask("create_initiative", title="launch", id="i", metadata=msgspec.Raw(b'{"a": 1}'))
+    driver.phase("a", up_to="approve", initiative_id="i")
+    driver.phase("b", depends_on=["a"])
+    driver.phase("c", up_to="approve")
+    driver.ask("block_phase", "c", "budget")
+    for task in ("t1", "t2"):
+        driver.submit(task, phase_id="a")
+    await driver.commit()
+    queue = await ask(connection, "phase_queue")
+    assert [[p.phase_id for p in part] for part in (queue.queued, queue.ready, queue.blocked)] == [["b"], ["a"], ["c"]]
+    assert (await ask(connection, "next_phase", initiative_id="i")).phase_id == "a"
+    assert (await ask(connection, "next_phase", initiative_id="x")).status == 404
+    assert (await ask(connection, "next")).status == 404
+    driver.ask("dispatch_next_phase")
+    await driver.commit()
+    assert (await ask(connection, "next")).task_id == "t2"
+    assert (await ask(connection, "phase", phase_id="a")).tasks == {"assigned": 1, "pending": 1}
+    shown = await ask(connection, "initiative", initiative_id="i")
+    assert ([p.status for p in shown.phases], bytes(shown.metadata)) == (["running"], b'{"a": 1}')
+    page = await ask(connection, "phases", limit=2)
+    assert [p.phase_id for p in page.items] == ["c", "b"]
+    assert [p.phase_id for p in (await ask(connection, "phases", limit=2, cursor=page.cursor)).items] == ["a"]
+    assert [i.initiative_id for i in (await ask(connection, "initiatives")).items] == ["i"]
+    for name, parameters in (("phase", {"phase_id": "x"}), ("initiative", {"initiative_id": "x"})):
+        assert (await ask(connection, name, **parameters)).status == 404
+    even = dict.fromkeys(FACTORS, 1 / len(FACTORS))
+    assert (await ask(connection, "explain", task_id="t1", weights=even)).winner == "bob"
+    found = await ask(connection, "whatif", weights=even, since=driver.now)
+    assert (found.decisions, found.changed, found.loads) == (1, 0, {"bob": (1, 1)})
+    assert (await ask(connection, "whatif", weights={"trust": 1.0}, since=driver.now)).status == 400
+
+
 def test_every_read_has_its_parameters():
-    assert {name: query.parameters for name, query in READS.items()} == {
-        "task": TaskAsOf,
-        "tasks": ListTasks,
-        "queue": QueueAsOf,
-        "explain": Explain,
-        "why": OneTask,
-        "dead": Listing,
-        "stats": Nothing,
-    }
+    assert {name: query.parameters for name, query in READS.items()} == BROKER
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_past_is_what_a_snapshot_showed(driver, connection, seed):
     choice = random.Random(seed)
+    driver.ask("create_initiative", title="all of it", id="i")
     snapshots = []
     for number in range(150):
         await one_step(driver, choice, number)

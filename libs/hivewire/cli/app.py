@@ -7,7 +7,23 @@ from importlib.metadata import version as installed_version
 import typer
 
 from hivewire import exit_codes
-from hivewire.cli import agents, conversations, dead, doctor, events, services, sessions, sim, submit, tasks, tokens
+from hivewire.cli import (
+    agents,
+    conversations,
+    dead,
+    doctor,
+    events,
+    initiatives,
+    phases,
+    services,
+    sessions,
+    sim,
+    steering,
+    submit,
+    tasks,
+    tokens,
+    weighing,
+)
 from hivewire.cli.output import complain, say
 from hivewire.cli.reach import HIVE
 from hivewire.errors import HivewireError
@@ -23,7 +39,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (services, submit, tasks, dead, conversations, events, agents, sessions, sim, tokens, doctor):
+for group in (
+    *(services, submit, tasks, steering, weighing, phases, initiatives, dead),
+    *(conversations, events, agents, sessions, sim, tokens, doctor),
+):
     group.register(app)
 
 

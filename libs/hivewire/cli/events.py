@@ -102,7 +102,7 @@ async def rejects(
 ) -> None:
     """List the messages that could not be taken, newest first, or show one."""
     if reject_id is not None:
-        found = await hive.reject(reject_id)
+        found = await hive.rejected_message(reject_id)
         if as_json:
             print_json(found)
         else:

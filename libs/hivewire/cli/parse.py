@@ -91,3 +91,15 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise BadUsage(f"{text!r} is no time: write a span such as 1h, or 2026-05-01T12:00:00Z") from None
     return found if found.tzinfo else found.astimezone()
+
+
+def weights(file: Path) -> dict[str, float]:
+    """The weights of the factors by which agents are chosen, from a JSON file.
+
+    Raises:
+        BadUsage: it cannot be read, or is no JSON object of numbers.
+    """
+    try:
+        return msgspec.json.decode(source(f"@{file}"), type=dict[str, float])
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadUsage(f"{file} has no weights: {error}; write a JSON object of numbers that sum to 1") from error

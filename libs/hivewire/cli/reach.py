@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 PANEL = "Which hive"
-HIVE, TASKS, AGENTS, HISTORY = "The hive", "Tasks", "Agents", "History"
+HIVE, TASKS, PLANS, AGENTS, HISTORY = "The hive", "Tasks", "Phases and initiatives", "Agents", "History"
 PEERS = "Conversations"
 """Under which headings the commands are listed."""
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hivewire.cli.output import Column, ago, clean, cut, duration, print_facts, print_table, say, width
+from hivewire.cli.output import Column, ago, clean, cut, duration, print_facts, print_json, print_table, say, width
 
 if TYPE_CHECKING:
-    from hivewire.views import AttemptView, EventView, Explanation, TaskView
+    from hivewire.views import AttemptView, EventView, Explanation, TaskBrief, TaskView
 
 TASK_COLUMNS = (
     Column("TASK"),
@@ -25,6 +25,14 @@ GIST = ("agent_id", "reason", "error", "progress", "message", "kind", "retry_at"
 BARE = frozenset({"agent_id", "reason", "error", "message", "title"})
 """Those that need no name."""
 GIST_CHARS_MAX = 400
+
+
+def print_brief(brief: "TaskBrief", *, as_json: bool) -> None:
+    """How a task stands after a command."""
+    if as_json:
+        print_json(brief)
+    else:
+        say(f"{brief.task_id} is {brief.status}")
 
 
 def print_tasks(found: "list[TaskView]", empty: str) -> None:
@@ -48,9 +56,11 @@ def print_task(task: "TaskView") -> None:
             ("agent", task.agent_id),
             ("progress", progress),
             ("error", task.error),
+            ("feedback", task.feedback),
             ("needs", task.required_capabilities),
             ("priority", task.priority),
             ("depends on", task.depends_on),
+            ("phase", task.phase_id),
             ("owner", task.owner),
             ("key", task.idempotency_key),
             ("labels", [f"{key}={value}" for key, value in task.labels.items()]),

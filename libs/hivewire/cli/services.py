@@ -28,6 +28,7 @@ class Benchmark(StrEnum):
     THROUGHPUT = "throughput"
     EVENTS = "events"
     IDLE = "idle"
+    DECIDING = "deciding"
     TICKS = "ticks"
 
 
@@ -99,7 +100,7 @@ def bench(
     as_json: AsJson = False,
 ) -> int:
     """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
-    and what it costs when idle."""
+    what choosing an agent takes, and what it costs when idle."""
     command = _installed("hivewire_service.bench.command")
     status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
     return status

@@ -8,7 +8,6 @@ from hivewire import exit_codes
 from hivewire.cli import parse
 from hivewire.cli.output import (
     Column,
-    ago,
     collected,
     duration,
     print_json,
@@ -17,11 +16,10 @@ from hivewire.cli.output import (
     say,
 )
 from hivewire.cli.reach import TASKS, AsJson, reaches
-from hivewire.cli.render import event_line, print_candidates, print_task, print_tasks
+from hivewire.cli.render import event_line, print_brief, print_task, print_tasks
 
 if TYPE_CHECKING:
     from hivewire.client import Client
-    from hivewire.views import TaskBrief
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
@@ -31,7 +29,7 @@ Reason = Annotated[str, typer.Option(help="Why, for the history.", show_default=
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (tasks, task, watch, queue, cancel, retry, explain, why, stats):
+    for command in (tasks, task, watch, queue, cancel, retry, why, stats):
         app.command(command.__name__, rich_help_panel=TASKS)(reaches(command))
 
 
@@ -111,35 +109,12 @@ async def queue(hive: "Client", *, limit: Limit = 100, as_of: AsOf = None, as_js
 
 async def cancel(hive: "Client", task_id: TaskId, *, reason: Reason = "", as_json: AsJson = False) -> None:
     """End a task that has not ended."""
-    _print_brief(await hive.cancel(task_id, reason), as_json=as_json)
+    print_brief(await hive.cancel(task_id, reason), as_json=as_json)
 
 
 async def retry(hive: "Client", task_id: TaskId, *, reason: Reason = "", as_json: AsJson = False) -> None:
     """Open a task that ended without success again."""
-    _print_brief(await hive.retry(task_id, reason), as_json=as_json)
-
-
-def _print_brief(brief: "TaskBrief", *, as_json: bool) -> None:
-    if as_json:
-        print_json(brief)
-    else:
-        say(f"{brief.task_id} is {brief.status}")
-
-
-async def explain(
-    hive: "Client",
-    task_id: TaskId,
-    *,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Which attempt. Else the last.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say why an attempt went to its agent."""
-    found = await hive.explain(task_id, attempt)
-    if as_json:
-        print_json(found)
-        return
-    say(f"Attempt {found.attempt} went to {found.agent_id} {ago(found.decided_at)}: {found.reason}")
-    print_candidates(found)
+    print_brief(await hive.retry(task_id, reason), as_json=as_json)
 
 
 async def why(hive: "Client", task_id: TaskId, *, as_json: AsJson = False) -> None:

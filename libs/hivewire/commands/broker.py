@@ -83,13 +83,17 @@ class Progress(msgspec.Struct):
     message: fields.Text = ""
 
 
-class Complete(msgspec.Struct):
-    """The attempt did the work."""
+class Complete(msgspec.Struct, omit_defaults=True):
+    """The attempt did the work. `cost` is what it took, in whatever unit the fleet agrees on.
+
+    Without `attempt` and `instance` it is the task's owner, or the operator, who says that a pending task is done.
+    """
 
     task_id: fields.Token
-    attempt: fields.Attempt
-    instance: fields.Token
+    attempt: fields.Attempt | None = None
+    instance: fields.Token | None = None
     result: msgspec.Raw = fields.NULL
+    cost: Annotated[float, msgspec.Meta(ge=0.0, le=1e12)] | None = None
 
 
 class Fail(msgspec.Struct):
@@ -116,6 +120,117 @@ class Retry(msgspec.Struct):
     reason: fields.Text = ""
 
 
+class Approve(msgspec.Struct):
+    """Accept the work of a task that is pending approval: it is completed."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+
+
+class Reject(msgspec.Struct):
+    """Refuse the work of a task that is pending approval. It is done again, with `reason` as feedback for the agent and
+    without spending a retry; `final`: it failed."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+    final: bool = False
+
+
+class Block(msgspec.Struct):
+    """Keep a pending task from being dispatched until it is unblocked."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+
+
+class Unblock(msgspec.Struct):
+    """Let a blocked task go on."""
+
+    task_id: fields.Token
+    reason: fields.Text = ""
+
+
+class Queue(msgspec.Struct):
+    """Let a task be dispatched although its phase has not started."""
+
+    task_id: fields.Token
+
+
+class Dispatch(msgspec.Struct):
+    """Give a pending task to an agent now: to `agent_id`, else to the best. It need not be due, nor of a type that is
+    dispatched by itself; its dependencies must be complete and the agent must be able and free."""
+
+    task_id: fields.Token
+    agent_id: fields.Token | None = None
+
+
+class DispatchNext(msgspec.Struct):
+    """Give the first ready task that an agent, or `agent_id`, could take to it."""
+
+    agent_id: fields.Token | None = None
+
+
+class Update(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Change a task that has not ended. What is not given stays; `metadata` and `labels` are replaced as a whole."""
+
+    task_id: fields.Token
+    metadata: msgspec.Raw = fields.ABSENT
+    labels: fields.Labels | None = None
+    priority: fields.Priority | Literal["high", "medium", "low"] | None = None
+    timeout_seconds: fields.TimeoutS | None = None
+
+
+class CreateInitiative(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A piece of work made of phases. `requires_approval` holds for its tasks that do not say otherwise.
+
+    Without an `id` it is the command's id.
+    """
+
+    title: fields.Title
+    id: fields.Token | None = None
+    description: fields.Text = ""
+    requires_approval: bool = False
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+
+
+class OfInitiative(msgspec.Struct):
+    """Names an initiative. To approve, queue, block or unblock it is to do so with each of its phases that it fits."""
+
+    initiative_id: fields.Token
+    reason: fields.Text = ""
+
+
+class CreatePhase(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A set of tasks that starts as a whole. Without an `id` it is the command's id."""
+
+    title: fields.Title
+    id: fields.Token | None = None
+    initiative_id: fields.Token | None = None
+    description: fields.Text = ""
+    depends_on: fields.Dependencies = []
+    metadata: msgspec.Raw = fields.EMPTY_OBJECT
+
+
+class OfPhase(msgspec.Struct):
+    """Names a phase."""
+
+    phase_id: fields.Token
+    reason: fields.Text = ""
+
+
+class UpdatePhase(msgspec.Struct):
+    """Change what a phase that has not started depends on."""
+
+    phase_id: fields.Token
+    depends_on: fields.Dependencies
+
+
+class DispatchNextPhase(msgspec.Struct, omit_defaults=True):
+    """Start the first phase, of an initiative or of all, that is approved and whose dependencies are complete."""
+
+    initiative_id: fields.Token | None = None
+
+
 VERBS: dict[str, type[msgspec.Struct]] = {
     "submit": Submit,
     "submit_batch": SubmitBatch,
@@ -125,4 +240,27 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "fail": Fail,
     "cancel": Cancel,
     "retry": Retry,
+    "approve": Approve,
+    "reject": Reject,
+    "block": Block,
+    "unblock": Unblock,
+    "queue": Queue,
+    "dispatch": Dispatch,
+    "dispatch_next": DispatchNext,
+    "update": Update,
+    "create_initiative": CreateInitiative,
+    "approve_initiative": OfInitiative,
+    "queue_initiative": OfInitiative,
+    "block_initiative": OfInitiative,
+    "unblock_initiative": OfInitiative,
+    "complete_initiative": OfInitiative,
+    "create_phase": CreatePhase,
+    "update_phase": UpdatePhase,
+    "approve_phase": OfPhase,
+    "queue_phase": OfPhase,
+    "block_phase": OfPhase,
+    "unblock_phase": OfPhase,
+    "complete_phase": OfPhase,
+    "dispatch_phase": OfPhase,
+    "dispatch_next_phase": DispatchNextPhase,
 }

@@ -9,9 +9,11 @@ from hivewire.events import (
     account,
     agent,
     conversation,
+    initiative,
     log,
     merge,
     page,
+    phase,
     preview,
     process,
     server,
@@ -27,19 +29,8 @@ __all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
 _MODULES = (
-    simulation,
-    task,
-    agent,
-    session,
-    conversation,
-    merge,
-    page,
-    process,
-    server,
-    worktree,
-    account,
-    preview,
-    log,
+    *(simulation, task, phase, initiative, agent, session, conversation),
+    *(merge, page, process, server, worktree, account, preview, log),
 )
 
 CATALOGUE: Mapping[str, type[Event]] = {

@@ -2,6 +2,7 @@
 
 `TaskCompleted`, `TaskFailed`, `TaskDeadLettered` and `TaskCancelled` are written once, when a task ends. An attempt that
 will be followed by another writes `TaskTimeout` or `TaskReassigned`, if it ended that way, and then `TaskRetry`.
+`TaskApproved` is followed by `TaskCompleted`, `TaskRejected` by `TaskQueued` or, where it is final, by `TaskFailed`.
 """
 
 from datetime import datetime
@@ -15,6 +16,8 @@ from hivewire.events.base import Event
 
 AttemptEnd = Literal["failed", "timed_out", "lost"]
 TimeoutKind = Literal["start", "run", "deadline"]
+Oversight = Literal["autonomous", "notify", "review", "approve", "supervise"]
+"""How closely people should look at an attempt; the work of the last two needs their approval."""
 
 
 class TaskEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,6 +91,7 @@ class TaskAssigned(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     assigned_at: datetime
     score: float | None = None
     reason: str = ""
+    oversight: Oversight = "autonomous"
 
 
 class TaskStarted(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -111,8 +115,40 @@ class TaskProgress(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
+class TaskPendingApproval(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The attempt did the work, and somebody has to approve it. `requested_by` says what asks for that."""
+
+    type: ClassVar[str] = "task.pending_approval"
+
+    attempt: int
+    agent_id: str
+    finished_at: datetime
+    requested_by: Literal["task", "initiative", "oversight"] = "task"
+    result: msgspec.Raw = fields.NULL
+    cost: float | None = None
+
+
+class TaskApproved(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The work was approved."""
+
+    type: ClassVar[str] = "task.approved"
+
+    by: str
+    reason: str = ""
+
+
+class TaskRejected(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The work was not approved. `reason` is the feedback for the agent of the next attempt."""
+
+    type: ClassVar[str] = "task.rejected"
+
+    by: str
+    reason: str = ""
+    final: bool = False
+
+
 class TaskCompleted(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """The task is done."""
+    """The task is done. `attempt` 0: `agent_id`, its owner or the operator, said so without an attempt."""
 
     type: ClassVar[str] = "task.completed"
 
@@ -122,6 +158,7 @@ class TaskCompleted(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     success: bool = True
     message: str = ""
     result: msgspec.Raw = fields.NULL
+    cost: float | None = None
 
 
 class TaskFailed(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -216,6 +253,18 @@ class TaskUnblocked(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class TaskUpdated(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """What the task says of itself was changed. What is absent stayed."""
+
+    type: ClassVar[str] = "task.updated"
+
+    by: str
+    metadata: msgspec.Raw = fields.ABSENT
+    labels: dict[str, str] | None = None
+    priority: int | None = None
+    timeout_seconds: float | None = None
+
+
 class TaskCancelled(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The task was given up. `attempt` and `agent_id` name the attempt that was open, if any."""
 
@@ -244,6 +293,9 @@ EVENTS: tuple[type[Event], ...] = (
     TaskAssigned,
     TaskStarted,
     TaskProgress,
+    TaskPendingApproval,
+    TaskApproved,
+    TaskRejected,
     TaskCompleted,
     TaskFailed,
     TaskTimeout,
@@ -253,6 +305,7 @@ EVENTS: tuple[type[Event], ...] = (
     TaskUnmatched,
     TaskBlocked,
     TaskUnblocked,
+    TaskUpdated,
     TaskCancelled,
     TaskReopened,
 )

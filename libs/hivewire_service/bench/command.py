@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 import msgspec
 
 from hivewire.errors import BadUsage
-from hivewire_service.bench import events, idle, latency, throughput, ticks
+from hivewire_service.bench import deciding, events, idle, latency, throughput, ticks
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.report import Result, show
 from hivewire_service.logging import configure
@@ -17,6 +17,7 @@ _BENCHMARKS: dict[str, Callable[[bool], Coroutine[None, None, Result]]] = {
     "throughput": throughput.run,
     "events": events.run,
     "idle": idle.run,
+    "deciding": deciding.run,
     "ticks": ticks.run,
 }
 

@@ -6,6 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from hivewire_service.bench.deciding import Deciding
 from hivewire_service.bench.events import Events
 from hivewire_service.bench.figures import Distribution
 from hivewire_service.bench.idle import Idle
@@ -14,7 +15,7 @@ from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.throughput import Throughput
 from hivewire_service.bench.ticks import Ticks
 
-Result = Latency | Throughput | Events | Idle | Ticks
+Result = Latency | Throughput | Events | Idle | Deciding | Ticks
 
 
 def show(machine: Machine, results: Mapping[str, Result]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hivewire.commands import broker as commands
 from hivewire.commands.broker import Cancel, Complete, Fail, Progress, Retry, Start, Submit, SubmitBatch
 from hivewire.events import Event
 from hivewire.events.agent import (
@@ -93,8 +94,8 @@ class Driver:
     def progress(self, task_id: str, progress: float | None, message: str = "", **fence: Any) -> Any:
         return self._report("progress", Progress, task_id, fence, progress=progress, message=message)
 
-    def complete(self, task_id: str, **fence: Any) -> Any:
-        return self._report("complete", Complete, task_id, fence)
+    def complete(self, task_id: str, *, cost: float | None = None, result: bytes = b"null", **fence: Any) -> Any:
+        return self._report("complete", Complete, task_id, fence, cost=cost, result=msgspec.Raw(result))
 
     def fail(self, task_id: str, error: str = "it broke", *, retry: bool = True, **fence: Any) -> Any:
         return self._report("fail", Fail, task_id, fence, error=error, retry=retry)
@@ -104,6 +105,17 @@ class Driver:
 
     def retry(self, task_id: str) -> Any:
         return self.send("retry", Retry(task_id))
+
+    def ask(self, verb: str, *arguments: Any, sender: str = "boss", **fields: Any) -> Any:
+        """Any other verb, with the fields of its command."""
+        return self.send(verb, commands.VERBS[verb](*arguments, **fields), sender)
+
+    def phase(self, phase_id: str, *, up_to: str = "queue", **fields: Any) -> Any:
+        """A new phase, created, approved and queued, or less."""
+        reply = self.ask("create_phase", title="a phase", id=phase_id, **fields)
+        for verb in ("approve", "queue")[: ("create", "approve", "queue").index(up_to)]:
+            reply = self.ask(f"{verb}_phase", phase_id)
+        return reply
 
     def _report(self, verb: str, data: type, task_id: str, fence: dict[str, Any], **fields: Any) -> Any:
         """A report of the task's last attempt, unless the fence says otherwise."""
@@ -144,9 +156,9 @@ class Driver:
     def undrain(self, agent_id: str) -> Step:
         return self.see(AgentUndrained(agent_id=agent_id, by="boss"))
 
-    def beat(self, agent_id: str, *held: tuple[str, int], instance: str | None = None) -> Step:
+    def beat(self, agent_id: str, *held: tuple[str, int], instance: str | None = None, loop_count: int = 0) -> Step:
         listed = [Held(task_id, attempt) for task_id, attempt in held]
-        return self.see(Beat(agent_id, instance or self.instance(agent_id), listed))
+        return self.see(Beat(agent_id, instance or self.instance(agent_id), listed, loop_count=loop_count))
 
     def instance(self, agent_id: str) -> str:
         agent = self.broker.fleet.get(agent_id)
@@ -160,7 +172,8 @@ class Driver:
         return self.task(task_id).status
 
     def types(self, task_id: str) -> list[str]:
-        return [event.type.removeprefix("task.") for event in self.events if event.entity_id == task_id]
+        """The types of all events of a task, or of something else, without what they are about."""
+        return [event.type.partition(".")[2] for event in self.events if event.entity_id == task_id]
 
     def last(self, event_type: str) -> Any:
         return next(event for event in reversed(self.events) if event.type == event_type)

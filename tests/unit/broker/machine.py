@@ -30,6 +30,9 @@ TASK_FIELDS = st.fixed_dictionaries(
         "risk": st.floats(0, 1),
         "labels": st.just({"team": "a"}),
         "category": st.sampled_from(["execute", "plan"]),
+        "requires_approval": st.booleans(),
+        "concurrency_key": st.sampled_from(["k", "l"]),
+        "phase_id": st.sampled_from(["p0", "p1", "p2"]),
     },
 )
 
@@ -43,6 +46,10 @@ class BrokerMachine(RuleBasedStateMachine):
         super().__init__()
         self.hive = Driver()
         self.count = 0
+        self.hive.ask("create_initiative", title="an initiative", id="i", requires_approval=True)
+        self.hive.phase("p0", up_to="create", initiative_id="i")
+        self.hive.phase("p1", depends_on=["p0"])
+        self.hive.phase("p2")
 
     # tasks ------------------------------------------------------------------------------------------
     @rule(target=tasks, fields=TASK_FIELDS, data=st.data(), due_s=st.sampled_from([None, 20, 300]))
@@ -52,6 +59,9 @@ class BrokerMachine(RuleBasedStateMachine):
         known = sorted(self.hive.broker.state.tasks)
         depends_on = data.draw(st.lists(st.sampled_from(known), max_size=3, unique=True)) if known else []
         deadline = None if due_s is None else self.hive.now + timedelta(seconds=due_s)
+        phase = self.hive.broker.state.phases.get(fields.get("phase_id", ""))
+        if phase is not None and phase.status == "completed":
+            del fields["phase_id"]
         for _ in range(2):
             reply = self.hive.submit(task_id, depends_on=depends_on, deadline=deadline, **fields)
             assert reply.task_id == task_id
@@ -89,6 +99,42 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(task=tasks)
     def retry(self, task: str) -> None:
         self.hive.retry(task)
+
+    @rule(
+        task=tasks,
+        verb=st.sampled_from(["approve", "reject", "block", "unblock", "queue", "dispatch", "update"]),
+        choice=st.booleans(),
+        agent=st.none() | AGENTS,
+        priority=st.integers(0, 10),
+    )
+    def steer(self, task: str, verb: str, choice: bool, agent: str | None, priority: int) -> None:
+        fields: dict[str, dict[str, Any]] = {
+            "reject": {"final": choice, "reason": "no"},
+            "dispatch": {"agent_id": agent},
+            "update": {"priority": priority, "labels": {"team": "b"}},
+        }
+        self.hive.ask(verb, task, **fields.get(verb, {})) if verb != "update" else self.hive.ask(
+            verb, task_id=task, **fields[verb]
+        )
+
+    @rule(agent=st.none() | AGENTS)
+    def dispatch_next(self, agent: str | None) -> None:
+        self.hive.ask("dispatch_next", agent)
+
+    @rule(
+        phase=st.sampled_from(["p0", "p1", "p2"]),
+        verb=st.sampled_from(["approve", "queue", "block", "unblock", "complete", "dispatch"]),
+    )
+    def steer_phase(self, phase: str, verb: str) -> None:
+        self.hive.ask(f"{verb}_phase", phase)
+
+    @rule(verb=st.sampled_from(["approve", "queue", "block", "unblock", "complete"]))
+    def steer_initiative(self, verb: str) -> None:
+        self.hive.ask(f"{verb}_initiative", "i")
+
+    @rule(phase=st.sampled_from(["p0", "p1", "p2"]), needs=st.lists(st.sampled_from(["p0", "p1", "p2"]), max_size=2))
+    def rearrange(self, phase: str, needs: list[str]) -> None:
+        self.hive.ask("update_phase", phase, needs)
 
     def _send(self, verb: Any, task: str, *values: Any, twice: bool, **named: Any) -> None:
         """A report of the last attempt, perhaps repeated: the repeat changes nothing, if it comes in time."""
@@ -179,11 +225,36 @@ class BrokerMachine(RuleBasedStateMachine):
             and len(state.held.get(agent.agent_id, ())) < agent.slots
         ]
         for task in state.tasks.values():
-            if task.dispatchable and (task.wakes_at is None or task.wakes_at <= self.hive.now):
+            due = task.wakes_at is None or task.wakes_at <= self.hive.now
+            if task.dispatchable and due and state.keys.has_room(task):
                 needs = task.requirements
                 assert not any(
                     needs.capabilities <= agent.capabilities and agent.owner in (None, needs.owner) for agent in free
                 )
+
+    @invariant()
+    def keys_are_not_overrun(self) -> None:
+        held = Counter(
+            task.concurrency_key
+            for tasks in self.hive.broker.state.held.values()
+            for task in tasks.values()
+            if task.concurrency_key
+        )
+        assert held == self.hive.broker.state.keys.held
+        assert all(count == 1 for count in held.values())
+
+    @invariant()
+    def phases_start_after_those_they_depend_on_and_end_after_their_tasks(self) -> None:
+        state = self.hive.broker.state
+        for phase in state.phases.values():
+            if phase.status == "running":
+                assert all(state.phases[needed].status == "completed" for needed in phase.depends_on)
+                assert not phase.bad
+                assert phase.open or not phase.completed
+            live = {task.task_id for task in state.tasks.values() if task.phase_id == phase.phase_id and not task.ended}
+            assert live == set(phase.open)
+            if phase.started_at is not None and phase.status != "completed":
+                assert all(state.tasks[task].queued or state.tasks[task].planning for task in phase.open)
 
     @invariant()
     def losses_and_retries_are_bounded(self) -> None:

@@ -21,6 +21,11 @@ from unit.broker.driver import Driver
 # factors by hand ------------------------------------------------------------------------------------
 def test_availability():
     assert [scoring.availability(busy, 4) for busy in range(4)] == [1.0, 0.375, 0.25, 0.125]
+    assert scoring.availability(0, 4, degraded=True) == 0.0
+
+
+def test_cost():
+    assert [scoring.cost(*seen) for seen in ((0, 0.0), (2, 2.0), (1, 0.0), (1, 3.0))] == [0.5, 0.5, 1.0, 0.25]
 
 
 def test_policy():
@@ -171,7 +176,7 @@ def plain_score(hive: Driver, agent, task, weights: dict[str, float]) -> float:
         "availability": scoring.availability(len(state.held.get(agent.agent_id, ())), agent.slots),
         "policy": scoring.policy(agent.policy),
         "trust": scoring.trust_for_risk(trusted, 0.5 if task.risk is None else task.risk),
-        "cost": 0.5,
+        "cost": scoring.cost(history.costed, history.cost),
         "duration": scoring.duration(history.completed, history.run_us),
         "breadth": scoring.breadth_for_complexity(broad, 0.5 if task.complexity is None else task.complexity),
         "affinity": scoring.affinity(kin.count(agent.agent_id), len(kin)),
@@ -221,6 +226,7 @@ def test_the_matrix_says_what_the_formula_says(seed, risk, complexity):
             labels=labels,
             risk=risk,
             complexity=complexity,
+            requires_approval=False,
         )
         decisions = hive.take(Decision)
         if not expected:
@@ -246,7 +252,7 @@ def expected_choice(hive, weights, wanted, needs, labels, risk, complexity) -> d
     """The scores of all agents that pass the gates."""
     requirements = Requirements("boss", frozenset(wanted))
     task = SimpleNamespace(
-        requirements=requirements, kinship=kinship(None, labels), depends_on=needs, risk=risk, complexity=complexity
+        requirements=requirements, kinship=kinship(labels), depends_on=needs, risk=risk, complexity=complexity
     )
     held = hive.broker.state.held
     return {

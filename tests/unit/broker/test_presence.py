@@ -146,3 +146,24 @@ def test_an_agent_that_is_away_still_counts_as_one_that_could(hive):
     hive.stop("ann")
     hive.submit("t1", required_capabilities=["cooking"])
     assert "unmatched" not in hive.types("t1")
+
+
+def test_an_agent_that_beats_while_its_work_loop_stands_still_is_the_last_choice(hive):
+    hive.spawn("ann")
+    hive.spawn("bob", policy="on-demand")
+    chosen = []
+    for loop_count in (7, 7, 7, 7, 8):
+        hive.beat("ann", loop_count=loop_count)
+        hive.beat("bob")
+        hive.submit(f"t{len(chosen)}", category="plan")
+        chosen.append(hive.ask("dispatch", f"t{len(chosen)}").agent_id)
+        hive.cancel(f"t{len(chosen) - 1}")
+    assert chosen == ["ann", "ann", "ann", "bob", "ann"]
+
+
+def test_only_a_beat_of_the_present_instance_tells_of_its_work_loop(hive):
+    hive.spawn("ann")
+    for _ in range(9):
+        hive.beat("ann", instance="other", loop_count=7)
+    hive.beat("nobody", loop_count=7)
+    assert not hive.broker.fleet.get("ann").degraded

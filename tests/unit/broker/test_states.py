@@ -1,29 +1,50 @@
-"""The tables, and the diagrams drawn from them."""
+"""The tables."""
 
 from typing import get_args
 
 import pytest
 
+from hivewire.events import initiative, phase
 from hivewire.events import task as events
-from hivewire.views import TERMINAL, AttemptStatus, TaskStatus
-from hivewire_broker.diagram import markdown
+from hivewire.views import TERMINAL, AttemptStatus, InitiativeStatus, PhaseStatus, TaskStatus
 from hivewire_broker.evolve import evolve
 from hivewire_broker.state import State
-from hivewire_broker.states import ATTEMPT, TASK, IllegalTransition, next_attempt_status, next_task_status
+from hivewire_broker.states import (
+    ATTEMPT,
+    INITIATIVE,
+    PHASE,
+    TASK,
+    IllegalTransition,
+    next_attempt_status,
+    next_initiative_status,
+    next_phase_status,
+    next_task_status,
+)
 
 TYPES = {event.type for event in events.EVENTS}
+PHASE_TYPES = {event.type for event in phase.EVENTS}
+INITIATIVE_TYPES = {event.type for event in initiative.EVENTS}
 
 
-def test_tables_speak_of_known_events_and_statuses():
-    for table, statuses in ((TASK, set(get_args(TaskStatus))), (ATTEMPT, set(get_args(AttemptStatus)))):
-        assert set(table) - {None} <= statuses
-        for transitions in table.values():
-            assert set(transitions) <= TYPES
-            assert set(transitions.values()) <= set(table)
+@pytest.mark.parametrize(
+    ("table", "statuses", "types"),
+    [
+        (TASK, TaskStatus, TYPES),
+        (ATTEMPT, AttemptStatus, TYPES),
+        (PHASE, PhaseStatus, PHASE_TYPES),
+        (INITIATIVE, InitiativeStatus, INITIATIVE_TYPES),
+    ],
+)
+def test_tables_speak_of_known_events_and_statuses(table, statuses, types):
+    assert set(table) - {None} == set(get_args(statuses))
+    for transitions in table.values():
+        assert set(transitions) <= types
+        assert set(transitions.values()) <= set(table)
 
 
-def test_every_event_has_a_place_in_the_table_of_tasks():
-    assert {event for transitions in TASK.values() for event in transitions} == TYPES
+@pytest.mark.parametrize(("table", "types"), [(TASK, TYPES), (PHASE, PHASE_TYPES), (INITIATIVE, INITIATIVE_TYPES)])
+def test_every_event_has_a_place_in_its_table(table, types):
+    assert {event for transitions in table.values() for event in transitions} == types
 
 
 def test_a_completed_task_never_changes():
@@ -36,6 +57,10 @@ def test_a_missing_entry_refuses():
         next_task_status("pending", "task.started")
     with pytest.raises(IllegalTransition, match="an attempt that is not there"):
         next_attempt_status(None, "task.completed")
+    with pytest.raises(IllegalTransition, match="a phase that is not there"):
+        next_phase_status(None, "phase.started")
+    with pytest.raises(IllegalTransition, match="an initiative that is completed"):
+        next_initiative_status("completed", "initiative.created")
 
 
 def test_an_illegal_event_changes_nothing(hive):
@@ -49,11 +74,3 @@ def test_an_illegal_event_changes_nothing(hive):
     assert repr(hive.task("t1")) == before
     with pytest.raises(IllegalTransition, match="unknown task"):
         evolve(State(), late)
-
-
-def test_diagrams_show_every_transition():
-    text = markdown()
-    assert "[*] --> pending: created" in text
-    assert "assigned --> running: progress, started" in text
-    assert "completed --> [*]" in text
-    assert text.count("```mermaid") == 2

@@ -1,7 +1,44 @@
--- Tasks, what they depend on, and their attempts.
+-- Initiatives, phases, tasks with what they depend on, and their attempts.
 --
 -- Columns that change while a task lives are in no index and no predicate, except `ended_at` and `dead`, which change
 -- when it ends: until then its updates stay within their page.
+
+CREATE TABLE initiative (
+    initiative_id     text PRIMARY KEY,
+    ordinal           bigint NOT NULL,           -- counts initiatives in the order of their creation
+    title             text NOT NULL,
+    sender            text NOT NULL,
+    content_hash      text NOT NULL,
+    created_at        timestamptz NOT NULL,
+    description       text NOT NULL,
+    requires_approval boolean NOT NULL,
+    metadata          text NOT NULL,             -- JSON, kept as it was sent
+    status            text NOT NULL CHECK (status IN ('active', 'completed')),
+    ended_at          timestamptz
+);
+CREATE UNIQUE INDEX initiative_by_age ON initiative (ordinal);
+
+CREATE TABLE phase (
+    phase_id      text PRIMARY KEY,
+    ordinal       bigint NOT NULL,               -- counts phases in the order of their creation
+    title         text NOT NULL,
+    sender        text NOT NULL,
+    content_hash  text NOT NULL,
+    created_at    timestamptz NOT NULL,
+    initiative_id text,
+    description   text NOT NULL,
+    metadata      text NOT NULL,                 -- JSON, kept as it was sent
+    depends_on    text[] NOT NULL,
+    status        text NOT NULL CHECK (status IN ('pending', 'running', 'blocked', 'completed')),
+    approved      boolean NOT NULL,
+    queued        boolean NOT NULL,
+    reason        text,
+    blocked_by    text,                          -- the task that ended without success
+    started_at    timestamptz,
+    ended_at      timestamptz
+);
+CREATE UNIQUE INDEX phase_by_age ON phase (ordinal);
+CREATE INDEX phase_by_initiative ON phase (initiative_id, ordinal) WHERE initiative_id IS NOT NULL;
 
 CREATE TABLE task (
     task_id               text PRIMARY KEY,
@@ -53,6 +90,7 @@ CREATE TABLE task (
     retry_at              timestamptz,
     blocked_by            text,
     reason                text,
+    feedback              text,                  -- what was wrong with the work that was rejected last
     error                 text,
     progress              double precision,
     progress_message      text,
@@ -71,15 +109,17 @@ CREATE INDEX task_by_owner ON task (owner, ordinal);
 CREATE INDEX task_by_source ON task (source, ordinal) WHERE source IS NOT NULL;
 CREATE INDEX task_by_phase ON task (phase_id, ordinal) WHERE phase_id IS NOT NULL;
 CREATE INDEX task_children ON task (parent_task_id) WHERE parent_task_id IS NOT NULL;
+CREATE INDEX task_dead_in_phase ON task (phase_id) WHERE phase_id IS NOT NULL AND ended_at IS NOT NULL;
 CREATE INDEX task_labels ON task USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
 
 -- What the broker keeps in memory of a task.
 CREATE VIEW task_state AS
 SELECT
-    task_id, content_hash, ordinal, owner, required_capabilities, priority, timeout_seconds, start_timeout_seconds,
-    max_retries, backoff, on_dependency_failure, type, category, depends_on, parent_task_id, labels, risk,
-    complexity, not_before, deadline, status, queued, unmatched, attempt, retries_used, lost_count, retry_at,
-    blocked_by, reason, error, progress, progress_message, ended_at
+    task_id, content_hash, ordinal, created_at, owner, required_capabilities, priority, timeout_seconds,
+    start_timeout_seconds, max_retries, backoff, on_dependency_failure, phase_id, type, category, requires_approval,
+    depends_on, parent_task_id, labels, files, risk, complexity, verifiability, reversibility, concurrency_key,
+    max_concurrent, not_before, deadline, status, queued, unmatched, attempt, retries_used, lost_count, retry_at,
+    blocked_by, reason, feedback, error, progress, progress_message, ended_at
 FROM task;
 
 CREATE TABLE task_dependency (
@@ -102,10 +142,13 @@ CREATE TABLE attempt (
     error       text,
     score       double precision,
     reason      text NOT NULL,
+    oversight   text NOT NULL,
+    cost        double precision,                -- what its agent said that it took
     decision    text,                            -- JSON: the record of the choice
     PRIMARY KEY (task_id, attempt)
 ) WITH (fillfactor = 80);
 CREATE INDEX attempt_open ON attempt (agent_id) WHERE ended_at IS NULL;
+CREATE INDEX attempt_by_time ON attempt (assigned_at, task_id, attempt);
 CREATE INDEX attempt_by_agent ON attempt (agent_id, task_id);
 
 -- What the broker has seen of each agent, added up over all attempts ever.
@@ -114,5 +157,7 @@ CREATE TABLE agent_history (
     completed        bigint NOT NULL,
     ended            bigint NOT NULL,            -- completed, failed, timed out or lost
     run_us           bigint NOT NULL,            -- microseconds that its completed attempts took
+    cost             double precision NOT NULL,  -- of those completed attempts that said what they took
+    costed           bigint NOT NULL,            -- how many said so
     last_assigned_us bigint NOT NULL             -- microseconds since 1970
 ) WITH (fillfactor = 50);
