@@ -16,7 +16,7 @@ from hivewire.admin import CreateToken
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire.views import NewToken
 
-from .gateway_process import broker, gateway
+from .gateway_process import broker, gateway, process
 from .test_agent_gateway import connected, differences
 
 
@@ -331,3 +331,19 @@ async def test_the_api_describes_itself(hive, door):
         assert document["openapi"].startswith("3.1")
         assert "/api/v1/sessions/{session_id}/response" in document["paths"]
         assert "/api/v1/tasks" in (await anybody.get("/docs")).text
+
+
+async def test_conversations_and_simulations_are_passed_on(hive, door):
+    simulation = {"simulation_id": "sim1", "agents": [{"id": "a"}], "graph": {"nodes": [{"id": "a"}], "edges": []}}
+    async with process(hive, "conversation"), process(hive, "tick_engine"), door.http("boss") as boss:
+        async with door.http("ann") as ann:
+            asked = await ann.post("/api/v1/conversations", json={"target": "agent:nobody", "question": "Who?"})
+            assert asked.status_code in {404, 409, 422}
+            assert (await ann.get("/api/v1/conversations")).json()["items"] == []
+            assert (await ann.get("/api/v1/conversations/c1")).status_code == 404
+            assert (await ann.post("/api/v1/simulations", json=simulation)).status_code == 403
+        made = await boss.post("/api/v1/simulations", json=simulation)
+        assert made.status_code in {200, 201}, made.text
+        simulation_id = made.json()["simulation_id"]
+        assert (await boss.get(f"/api/v1/simulations/{simulation_id}/state")).json()["simulation_id"] == simulation_id
+        assert (await boss.get(f"/api/v1/simulations/{simulation_id}/messages")).json()["items"] == []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from hivewire import reads, views
 from hivewire.commands import CATALOGUE
 from hivewire.subjects import AGENT_GATEWAY, BROKER
-from hivewire_agent_gateway.door import agent_routes, event_routes, session_routes, task_routes, token_routes
+from hivewire_agent_gateway.door import agent_routes, event_routes, passed_on, session_routes, task_routes, token_routes
 from hivewire_agent_gateway.door.calls import ANYBODY, OPERATORS, Roles, Route
 from hivewire_agent_gateway.door.plain import API, commanding, reading
 
@@ -30,6 +30,7 @@ def all_routes() -> list[Route]:
         *session_routes.ROUTES,
         *event_routes.ROUTES,
         *token_routes.ROUTES,
+        *passed_on.ROUTES,
         Route(
             "GET",
             f"{API}/queue",
