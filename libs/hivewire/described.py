@@ -10,6 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
+from hivewire import fields
+
 
 def described(kind: Any) -> Any:
     """The type with every struct in it replaced by one that can be described."""
@@ -49,7 +51,7 @@ def _field(one: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
         return one.encode_name, told, msgspec.field(default_factory=one.default_factory)
     default = one.default
     if isinstance(default, msgspec.Raw):
-        default = msgspec.json.decode(default)
+        default = None if default is fields.ABSENT else msgspec.json.decode(default)
         if default == {}:
             return one.encode_name, told, msgspec.field(default_factory=dict)
     return one.encode_name, told, default
