@@ -44,10 +44,10 @@ async def create(
     """Make a token for HTTP with NATS credentials of the same name: whoever has them speaks under it."""
     from hivewire.admin import CreateToken
     from hivewire.private_file import write_private
-    from hivewire.subjects import AGENT_GATEWAY
+    from hivewire.subjects import AGENT_GATEWAY, token
     from hivewire.views import NewToken
 
-    wanted = CreateToken(name, role, parse.span_s(expires) if expires else None)
+    wanted = CreateToken(token(name, "name"), role, parse.span_s(expires) if expires else None)
     made = await hive.connection.admin(AGENT_GATEWAY, "create_token", wanted, NewToken)
     text = (made.creds or "") + TOKEN_BLOCK.format(made.token)
     if out is not None:

@@ -28,8 +28,11 @@ max_payload: 1MB
 operator: "{operator}"
 system_account: "{system}"
 resolver: {{ type: full, dir: "{here}/accounts", allow_delete: false, interval: "2m" }}
-jetstream: {{ store_dir: "{here}" }}
+jetstream: {{ store_dir: "{here}", max_file_store: {file_store_bytes} }}
 """
+FILE_STORE_BYTES = 1024**4
+"""More than all streams may ever hold. The server would otherwise set three quarters of the free disk aside for their
+bounds, and refuse the streams of a small disk, or of many hives, although they hold next to nothing."""
 
 
 class NatsServer:
@@ -117,6 +120,7 @@ class NatsServer:
             operator=operator_token(operator, system),
             system=system,
             here=working_directory(self._folder.nats),
+            file_store_bytes=FILE_STORE_BYTES,
         )
         self._write(self._folder.nats / "nats.conf", config)
 
