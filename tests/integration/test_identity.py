@@ -83,8 +83,8 @@ async def test_a_publisher_hears_events_and_gives_no_reports(hive):
     await client.publish(subjects.command(BROKER, "cancel", "ci"), b"{}")
     await settle(client)
     assert not refusals.waiting
-    await client.publish(subjects.command(BROKER, "complete", "ci"), b"{}")
-    assert "complete" in await refusals.next()
+    await client.publish(subjects.command(BROKER, "start", "ci"), b"{}")
+    assert "start" in await refusals.next()
     await client.close()
 
 
