@@ -44,3 +44,8 @@ PRIORITY_DEFAULT = PRIORITIES["medium"]
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC, the only zone that state, rows and events hold."""
     return moment.astimezone(UTC)
+
+
+def as_compared(capability: str) -> str:
+    """A capability as it is compared everywhere: without regard to case and surrounding space."""
+    return capability.strip().lower()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hivewire import limits
+from hivewire import fields, limits
 from hivewire.errors import BadUsage, HivewireError
 
 Handler = Callable[..., Any]
@@ -59,7 +59,7 @@ def normal(capabilities: Iterable[str]) -> frozenset[str]:
     """Capabilities as they are compared: without case and surrounding space."""
     if isinstance(capabilities, str):
         capabilities = (capabilities,)
-    return frozenset(capability.strip().lower() for capability in capabilities)
+    return frozenset(map(fields.as_compared, capabilities))
 
 
 def error_text(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from hivewire import fields
 from hivewire.commands.agent_gateway import METADATA_BYTES_MAX, Leave, Register
 from hivewire.events import Event
 from hivewire.events.agent import AgentResumed, AgentSpawned, AgentStopped, AgentUpdated, Card
@@ -95,7 +96,7 @@ def card_of(agent_id: str, data: Register) -> Card:
 
 def normalised(capabilities: Iterable[str]) -> list[str]:
     """Capabilities are compared without regard to case and surrounding space."""
-    return sorted({capability.strip().lower() for capability in capabilities} - {""})
+    return sorted(set(map(fields.as_compared, capabilities)) - {""})
 
 
 def _unfit(agent_id: str, data: Register) -> Refusal | None:

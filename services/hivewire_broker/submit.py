@@ -130,7 +130,7 @@ class Intake:
 
 def _content(sender: str, submit: Submit, depends_on: list[str]) -> dict[str, Any] | Refusal:
     """What the sender said of the task, in its one normal form: the fields of `TaskCreated`."""
-    capabilities = sorted({capability.strip().lower() for capability in submit.required_capabilities})
+    capabilities = sorted(set(map(fields.as_compared, submit.required_capabilities)))
     if "" in capabilities:
         return Refusal("required_capabilities has a blank entry: leave it out", 400)
     try:
