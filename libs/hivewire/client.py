@@ -12,7 +12,7 @@ from hivewire import bulk, codec, history, limits, paging, reads
 from hivewire.asking import Answer, Asking
 from hivewire.commands import broker as commands
 from hivewire.commands import conversation as commands_to_peers
-from hivewire.commands.agent_gateway import AgentBrief, Drain, Publish, Published, Remove, Undrain
+from hivewire.commands.agent_gateway import AgentBrief, Drain, Publish, Published, Remove, Undrain, Wake
 from hivewire.commands.broker import Submit
 from hivewire.connection import Connection
 from hivewire.context import Context, find_context
@@ -483,6 +483,14 @@ class Client:
     async def undrain(self, agent_id: str) -> AgentBrief:
         """Let an agent be given work again."""
         return await self._command(AGENT_GATEWAY, "undrain", Undrain(token(agent_id, "agent id")), AgentBrief)
+
+    async def wake(self, agent_id: str, reason: str = "") -> AgentBrief:
+        """Have an agent that is away start, in the way that its card says; it is awake once it is present.
+
+        Raises:
+            RefusedError: its card says no way (409), or there is no such agent (404).
+        """
+        return await self._command(AGENT_GATEWAY, "wake", Wake(token(agent_id, "agent id"), reason), AgentBrief)
 
     async def remove(self, agent_id: str) -> AgentBrief:
         """Forget an agent. What it holds is given to others."""

@@ -199,6 +199,7 @@ class AgentView(msgspec.Struct, kw_only=True):
     owner: str | None = None
     instance: str | None = None
     endpoint_url: str | None = None
+    wake: str | None = None
     connection_status: Literal["connected", "disconnected"] = "disconnected"
     labels: dict[str, str] = {}
     metadata: msgspec.Raw = fields.EMPTY_OBJECT

@@ -27,7 +27,7 @@ from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, port_is_free
 from hivewire_service.migrations import migrate
-from hivewire_service.process import Child, Command
+from hivewire_service.process import Child, Command, end_orphans
 from hivewire_service.roles import RESERVED_NAMES, Role
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 
 SERVICE_GRACE_S = 2.5
 """For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
+AGENT_GRACE_S = 0.5
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 LIVED_S = 10.0
@@ -164,6 +165,8 @@ class Supervisor:
                     file.unlink(missing_ok=True)
         await asyncio.gather(*(service.child.stop(SERVICE_GRACE_S) for service in self._services))
         await self._stack.stop()
+        # Agents that were woken here: they were told to stop when the gateway ended.
+        await end_orphans(self._folder.run, AGENT_GRACE_S)
 
 
 async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:
@@ -214,6 +217,7 @@ class Service:
         return {
             **os.environ,
             "HIVEWIRE_HIVE": self._options.hive,
+            "HIVEWIRE_DATA": str(self._folder.root),
             "NATS_URL": stack.nats.url,
             "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
             "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
