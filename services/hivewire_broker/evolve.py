@@ -237,6 +237,10 @@ def _updated(state: State, task: Task, event: events.TaskUpdated) -> None:
         task.kinship = relabelled(task.kinship, event.labels)
     if event.timeout_seconds is not None:
         task.timeout_s = event.timeout_seconds
+    if event.depends_on is not None:
+        state.forget_dependencies(task)
+        task.depends_on = tuple(event.depends_on)
+        state.watch_dependencies(task)
     if event.priority is not None:
         task.priority = event.priority
         state.queue.move(task)

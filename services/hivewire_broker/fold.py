@@ -65,9 +65,7 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
             replay.add(row["seq"], row["type"], row["data"])
         stored = State(ended_max=sys.maxsize)
         await phase_rows.read(connection, stored)
-        async for chunk in read_tasks(connection, stored, SQL.load_all):
-            for task in chunk:
-                stored.add(task)
+        stored.add_all([task async for chunk in read_tasks(connection, stored, SQL.load_all) for task in chunk])
         found = replay.found + compare(replay.state, stored)
         found += await _compare_contents(connection, replay)
         loaded = await read_state(connection)

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import Approve, Retry
+from hivewire.commands.broker import Approve, Retry, Update
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
@@ -72,6 +72,11 @@ class TaskRows:
         await _load_ended(connection, state, named)
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
+        rearranged = {needed for c in commands if isinstance(c.data, Update) for needed in c.data.depends_on or ()}
+        if rearranged:
+            # A cycle may lead through them.
+            rows = await connection.fetch(SQL.bad_ancestors, sorted(rearranged))
+            await _load_ended(connection, state, {row["task_id"] for row in rows})
         approved = {command.data.task_id for command in commands if isinstance(command.data, Approve)}
         await _load_results(connection, state, approved)
 
@@ -144,6 +149,7 @@ class Changes:
         edges = [(created.task_id, needed) for created in self._created.values() for needed in created.depends_on]
         if edges:
             yield Write(SQL.insert_dependencies, columns(edges))
+        yield from self._rearranged()
         if self._changed:
             changed = [
                 (
@@ -154,6 +160,15 @@ class Changes:
                 for task_id in self._changed
             ]
             yield Write(SQL.update_tasks, (now, *columns(changed)))
+
+    def _rearranged(self) -> Iterable[Write]:
+        """Known tasks that depend on others now."""
+        given = {task_id: event.depends_on for task_id, event in self._updates.items() if event.depends_on is not None}
+        if given:
+            edges = [(task_id, needed) for task_id, depends_on in given.items() for needed in depends_on]
+            task_ids, needed_ids = columns(edges) if edges else ((), ())
+            yield Write(SQL.drop_dependencies, (tuple(given), task_ids, needed_ids))
+            yield Write(SQL.add_dependencies, (task_ids, needed_ids))
 
     def attempts(self, state: State) -> Iterable[Write]:
         """New attempts with the records of their choice, and attempts that went on."""
@@ -251,12 +266,12 @@ async def read_state(connection: asyncpg.Connection) -> State:
     await phase_rows.read(connection, state)
     unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
     await _load_ended(connection, state, {row["task_id"] for row in unmet})
-    async for chunk in read_tasks(connection, state, SQL.load_live):
-        for task in chunk:
-            state.add(task)
-            if task.open_attempt is not None:
-                state.hold(task)
-            state.settle(task)
+    live = [task async for chunk in read_tasks(connection, state, SQL.load_live) for task in chunk]
+    state.add_all(live)
+    for task in live:
+        if task.open_attempt is not None:
+            state.hold(task)
+        state.settle(task)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)

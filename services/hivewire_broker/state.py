@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -106,6 +106,13 @@ class State:
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
 
+    def add_all(self, tasks: Sequence[Task]) -> None:
+        """Know many tasks, which may depend on one another in any order."""
+        for task in tasks:
+            self.add(task)
+        for task in tasks:
+            self.watch_dependencies(task)
+
     def watch_dependencies(self, task: Task) -> None:
         """Count what the task still waits for, and be told when that ends."""
         task.unmet = 0
@@ -114,6 +121,15 @@ class State:
             if dependency is not None and dependency.status != "completed":
                 task.unmet += 1
                 self.dependents.setdefault(dependency_id, {})[task.task_id] = None
+
+    def forget_dependencies(self, task: Task) -> None:
+        """The task waits for no other any more."""
+        for dependency_id in task.depends_on:
+            waiting = self.dependents.get(dependency_id)
+            if waiting is not None:
+                waiting.pop(task.task_id, None)
+                if not waiting:
+                    del self.dependents[dependency_id]
 
     def settle(self, task: Task) -> None:
         """Put a live task where its status wants it: in line, among the timers, with its agent."""
@@ -150,12 +166,7 @@ class State:
 
     def end(self, task: Task) -> None:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
-        for dependency_id in task.depends_on:
-            waiting = self.dependents.get(dependency_id)
-            if waiting is not None:
-                waiting.pop(task.task_id, None)
-                if not waiting:
-                    del self.dependents[dependency_id]
+        self.forget_dependencies(task)
         if task.status == "completed":
             for dependent_id in self.dependents.pop(task.task_id, ()):
                 dependent = self.tasks[dependent_id]

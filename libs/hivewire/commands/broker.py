@@ -171,13 +171,15 @@ class DispatchNext(msgspec.Struct):
 
 
 class Update(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Change a task that has not ended. What is not given stays; `metadata` and `labels` are replaced as a whole."""
+    """Change a task that has not ended. What is not given stays; `metadata`, `labels` and `depends_on` are replaced as a
+    whole, the last of them only while the task is with no agent."""
 
     task_id: fields.Token
     metadata: msgspec.Raw = fields.ABSENT
     labels: fields.Labels | None = None
     priority: fields.Priority | Literal["high", "medium", "low"] | None = None
     timeout_seconds: fields.TimeoutS | None = None
+    depends_on: fields.Dependencies | None = None
 
 
 class CreateInitiative(msgspec.Struct, kw_only=True, omit_defaults=True):
