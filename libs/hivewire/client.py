@@ -41,6 +41,8 @@ from hivewire.views import (
     PhaseView,
     QueueView,
     RejectView,
+    ReplayBrief,
+    ReplayView,
     Stats,
     TaskBrief,
     TaskView,
@@ -293,6 +295,22 @@ class Client:
     def dead(self, at_most: int | None = None) -> AsyncIterator[TaskView]:
         """Tasks that ended failed or dead_lettered, newest first."""
         return paging.items(self.connection, BROKER, "dead", _LISTING, TaskView, at_most)
+
+    async def replay(self, replay: commands.Replay) -> ReplayBrief:
+        """Have the broker open dead letters again, no faster than the replay's rate."""
+        return await self._command(BROKER, "replay", replay, ReplayBrief)
+
+    async def stop_replay(self, replay_id: str) -> ReplayBrief:
+        """Let a replay open no more dead letters."""
+        return await self._command(BROKER, "stop_replay", commands.StopReplay(replay_id), ReplayBrief)
+
+    async def replay_of(self, replay_id: str) -> ReplayView:
+        """How far a replay is."""
+        return await self._read(BROKER, "replay", reads.OneReplay(token(replay_id, "replay id")), ReplayView)
+
+    def replays(self, at_most: int | None = None) -> AsyncIterator[ReplayView]:
+        """Replays of dead letters, newest first."""
+        return paging.items(self.connection, BROKER, "replays", _LISTING, ReplayView, at_most)
 
     async def stats(self) -> Stats:
         """Counts over all tasks that are kept."""

@@ -14,6 +14,7 @@ TaskStatus = Literal[
 ]
 AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
 PhaseStatus = Literal["pending", "running", "blocked", "completed"]
+ReplayStatus = Literal["running", "completed", "stopped"]
 InitiativeStatus = Literal["active", "completed"]
 ConversationState = Literal["asked", "delivered", "answered", "expired", "withdrawn", "undeliverable"]
 MessageState = Literal["sent", "delivered", "undeliverable"]
@@ -48,6 +49,33 @@ class InitiativeBrief(msgspec.Struct, omit_defaults=True):
     status: InitiativeStatus
     phases: list[PhaseBrief] = []
     created: bool | None = None
+
+
+class ReplayBrief(msgspec.Struct):
+    """The reply to a command about a replay: how it stands after the commit."""
+
+    replay_id: str
+    status: ReplayStatus
+    replayed: int = 0
+    refused: int = 0
+
+
+class ReplayView(msgspec.Struct, kw_only=True):
+    """A replay of dead letters. `remaining` counts what it has not tried yet, where one replay is shown."""
+
+    replay_id: str
+    by: str
+    status: ReplayStatus
+    rate: float
+    owner: str | None = None
+    phase: str | None = None
+    error: str | None = None
+    reason: str = ""
+    replayed: int = 0
+    refused: int = 0
+    remaining: int = 0
+    started_at: datetime
+    ended_at: datetime | None = None
 
 
 class BatchItem(msgspec.Struct, omit_defaults=True):

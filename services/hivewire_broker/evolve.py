@@ -8,7 +8,8 @@ from hivewire.events import task as events
 from hivewire.events.base import Event
 from hivewire.events.initiative import InitiativeEvent
 from hivewire.events.phase import PhaseEvent
-from hivewire_broker import phase_evolve
+from hivewire.events.replay import ReplayEvent
+from hivewire_broker import phase_evolve, replays
 from hivewire_broker.moments import microseconds, span_us
 from hivewire_broker.state import History, State
 from hivewire_broker.states import IllegalTransition, next_attempt_status, next_task_status
@@ -32,6 +33,9 @@ def evolve(state: State, event: Event) -> None:
         return
     if isinstance(event, (PhaseEvent, InitiativeEvent)):
         phase_evolve.evolve(state, event)
+        return
+    if isinstance(event, ReplayEvent):
+        replays.evolve(state.replays, event)
         return
     task = state.tasks.get(event.entity_id)
     if task is None:

@@ -1,6 +1,6 @@
 """Keeps the state in its tables: loads it, and writes what changed, one statement a table."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -23,7 +23,7 @@ from hivewire.events.task import (
     TaskUpdated,
 )
 from hivewire.subjects import Subjects
-from hivewire_broker import phase_rows
+from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
@@ -56,8 +56,12 @@ CHUNK: Final = 50_000
 class TaskRows:
     """Keeps the broker's state in Postgres. Implements `Rows`."""
 
-    def __init__(self, broker: Broker, subjects: Subjects) -> None:
+    def __init__(
+        self, broker: Broker, subjects: Subjects, committed: Callable[[Sequence[Event]], None] | None = None
+    ) -> None:
+        """`committed` is told the events of each commit."""
         self._broker = broker
+        self._committed = committed
         self._dispatches = Dispatches(subjects, SQL.contents, broker)
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
@@ -84,6 +88,7 @@ class TaskRows:
         """The statements that make the tables equal to the state after `events`."""
         changes = Changes(events, records)
         yield from phase_rows.writes(self._broker.state, events)
+        yield from replay_rows.writes(self._broker.state.replays, events)
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
@@ -94,6 +99,8 @@ class TaskRows:
         """Dispatches to agents, and what they have to stop."""
         self._broker.state.forget_old()
         self._broker.state.results.clear()  # they are in the rows now
+        if self._committed is not None:
+            self._committed(events)
         return await self._dispatches.messages(connection, events, records)
 
 
@@ -264,6 +271,7 @@ async def read_state(connection: asyncpg.Connection) -> State:
             last_assigned_us=row["last_assigned_us"],
         )
     await phase_rows.read(connection, state)
+    state.replays = await replay_rows.read(connection)
     unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
     await _load_ended(connection, state, {row["task_id"] for row in unmet})
     live = [task async for chunk in read_tasks(connection, state, SQL.load_live) for task in chunk]

@@ -13,6 +13,7 @@ from hivewire.commands.broker import Backoff
 from hivewire_broker.concurrency import KeyLimits
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.queue import ReadyQueue
+from hivewire_broker.replays import Replays
 from hivewire_broker.task import Requirements, Task
 from hivewire_broker.timeouts import due_at
 from hivewire_broker.timers import Timers
@@ -61,6 +62,7 @@ class State:
         self.last_ordinal = 0
         self.phases: dict[str, Phase] = {}
         self.initiatives: dict[str, Initiative] = {}
+        self.replays: Replays = {}
         self.phase_dependents: dict[str, dict[str, None]] = {}
         """By phase: the phases that depend on it."""
         self.phases_to_look_at: dict[str, None] = {}
