@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -49,6 +49,8 @@ from hivewire_service.store import (
 from hivewire_service.topology import StreamState, command_stream
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
@@ -57,6 +59,10 @@ WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
 WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
+TERM_PAUSE_FIRST_S = 0.1
+TERM_PAUSE_S_MAX = 5.0
+HEALTHY_S = 30.0
+"""A term that lasted so long, or that decided a command, had begun well."""
 
 
 class BatchFailed(Exception):
@@ -128,6 +134,7 @@ class Service:
         self._silence_s = 0.0
         self._pulse = Pulse()
         self._lost = False
+        self._decided = False
         self._stopping = False
         self._position = Position()
         self._last_read = Place()
@@ -139,27 +146,39 @@ class Service:
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Own the service whenever that is possible, until `stop`."""
+        """Own the service whenever that is possible, until `stop`.
+
+        A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
+        """
+        pause_s = 0.0
         while not self._stopping:
             self._health.set(role="standby", loading=True)
-            acquiring = asyncio.ensure_future(self._lease.acquire())
-            term = await self._unless_stopped(acquiring)
+            term = await self._unless_stopped(self._lease.acquire())
             if term is None:
                 return
-            self._lost = False
-            self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
-            log.info("owner", service=self.name, epoch=term.epoch)
-            metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
-            try:
-                await self._own(term)
-            except Exception as error:  # noqa: BLE001  # what it does not know is raised again
-                self._set_back(error)
-                await self.store.drop_owner()
-            else:
-                await self._lease.release(term)
-            finally:
-                metrics.LEASE_OWNER.labels(self.name).set(0)
-                self._lease.stop()
+            began_s = time.monotonic()
+            await self._serve(term)
+            if self._decided or time.monotonic() - began_s > HEALTHY_S:
+                pause_s = 0.0
+            await self._unless_stopped(asyncio.sleep(pause_s))
+            pause_s = min(2 * pause_s or TERM_PAUSE_FIRST_S, TERM_PAUSE_S_MAX)
+
+    async def _serve(self, term: Term) -> None:
+        """Own the service until `stop`, or until something went wrong."""
+        self._lost = self._decided = False
+        self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
+        log.info("owner", service=self.name, epoch=term.epoch)
+        metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
+        try:
+            await self._own(term)
+        except Exception as error:  # noqa: BLE001  # what it does not know is raised again
+            self._set_back(error)
+            await self.store.drop_owner()
+        else:
+            await self._lease.release(term)
+        finally:
+            metrics.LEASE_OWNER.labels(self.name).set(0)
+            self._lease.stop()
 
     def stop(self) -> None:
         """End after the current turn."""
@@ -188,16 +207,18 @@ class Service:
         self._silence_s = max(self._silence_s, seconds)
         self._wake.set()
 
-    async def _unless_stopped(self, acquiring: "asyncio.Future[Term]") -> Term | None:
-        while not acquiring.done():
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for something; None: told to stop before."""
+        waited_for = asyncio.ensure_future(coroutine)
+        while not waited_for.done():
             self._wake.clear()
             if self._stopping:
-                acquiring.cancel()
+                waited_for.cancel()
                 return None
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait((acquiring, waking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waited_for, waking), return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
-        return acquiring.result()
+        return waited_for.result()
 
     def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def lost() -> None:
@@ -308,6 +329,7 @@ class Service:
                     await self.store.commit(term.epoch, unit)
                 self._position = position
                 self._committed_s = time.monotonic()
+                self._decided = self._decided or bool(turn.taken)
         except Exception as error:
             if is_passing(error) or not turn.taken:
                 raise
