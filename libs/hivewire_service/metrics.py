@@ -19,6 +19,9 @@ COMMIT_SECONDS = Histogram(
 )
 LEASE_OWNER = Gauge("hivewire_lease_owner", "1 while this process owns the service.", ["service"])
 LEASE_EPOCH = Gauge("hivewire_lease_epoch", "The epoch of the last lease held.", ["service"])
+COMMITS_FENCED = Counter(
+    "hivewire_commits_fenced_total", "Commits refused because another owner had taken the lease.", ["service"]
+)
 COMMANDS_WAITING = Gauge("hivewire_commands_waiting", "Commands in the stream behind the last one read.", ["service"])
 PUBLISH_BACKLOG = Gauge("hivewire_publish_backlog_events", "Committed events not known to be on the bus.", ["service"])
 SILENCE_SECONDS = Counter("hivewire_silence_seconds_total", "Time in which nothing could be heard.", ["service"])
