@@ -138,9 +138,11 @@ class Hive:
         await self._troubled(asyncio.ensure_future(faults.trouble(self, TROUBLE_S)))
         await self._until(lambda: all(client.done() for client in clients), "commands without a reply")
         for client in clients:
-            client.result()
+            self._well(client)
         closing = asyncio.ensure_future(workload.close(self))
         await self._until(lambda: closing.done() and not self.oracle.unfinished(), "accepted tasks without an end")
+        self._well(closing)
+        await self._until(lambda: not self.oracle.open_sessions(), "accepted sessions without an end")
         await self._until(lambda: not self.oracle.unpublished(), "events that never were on the bus")
         await self._compare()
         return Outcome(self.seed, self._digest.hexdigest(), self.steps, self.oracle.told())
@@ -158,7 +160,7 @@ class Hive:
         while not trouble.done():
             await asyncio.sleep(0.5)
             self._check()
-        trouble.result()
+        self._well(trouble)
 
     async def _until(self, condition: Callable[[], bool], missing: str) -> None:
         until = self.loop.time() + CALM_S_MAX
@@ -167,6 +169,10 @@ class Hive:
                 raise Failed(f"{missing}: {self._unfinished()}\n{self.story()}")
             await asyncio.sleep(0.5)
             self._check()
+
+    def _well(self, done: "asyncio.Future[None]") -> None:
+        if (error := done.exception()) is not None:
+            raise Failed(f"{''.join(traceback.format_exception(error))}\n{self.story()}")
 
     def _unfinished(self) -> list[object]:
         tasks = self.database.rows_of("task")
