@@ -148,7 +148,7 @@ def _content(created: TaskCreated) -> dict[str, Any]:
 
 
 def _compare_indexes(folded: State, loaded: State) -> list[str]:
-    """What agents hold and what is known of them, as the next owner would find it."""
+    """What agents hold or are woken for, and what is known of them, as the next owner would find it."""
     found = []
     for name in ("history", "last_ordinal"):
         said, kept = getattr(folded, name), getattr(loaded, name)
@@ -158,7 +158,7 @@ def _compare_indexes(folded: State, loaded: State) -> list[str]:
         other = loaded.phases.get(phase_id)
         if other is not None and one.status != "completed":
             found += _compare_fields(f"phase {phase_id}", one, other, frozenset())
-    for name in ("held", "dependents"):
+    for name in ("held", "awaited", "dependents"):
         said, kept = ({key: set(ids) for key, ids in getattr(state, name).items()} for state in (folded, loaded))
         if said != kept:
             found.append(f"{name}: {kept!r}, the events say {said!r}")

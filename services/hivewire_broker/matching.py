@@ -69,6 +69,8 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     gated: dict[str, int]
     shifts: list[Shift | None] = []
     if_idle: str | None = None
+    woken: bool = False
+    """The winner was woken for the task."""
 
 
 class Choice(msgspec.Struct):
@@ -80,6 +82,8 @@ class Choice(msgspec.Struct):
     reason: str
     score: float | None = None
     decision: Decision | None = None
+    asleep: bool = False
+    """It is away and has to be woken first."""
 
 
 class _Class:
@@ -151,13 +155,15 @@ class Matcher:
         """Whether any known agent, present or not, could take tasks of a class."""
         return len(self._class(requirements).members) > 0
 
-    def choose(self, task: Task) -> Choice | None:
-        """The best agent for a task, or None while no agent that could take it is free."""
+    def choose(self, task: Task, *, awake: bool = False) -> Choice | None:
+        """The best agent for a task, or None while no agent that could take it is free. `awake`: none that is asleep."""
         group = self._class(task.requirements)
         if not len(group.members):
             return None
         affinities = self._affinities(task, group.members)
         both = self._scores(task, group, affinities)
+        if awake:
+            both[:, self._asleep[group.members]] = -np.inf
         scores, if_idle = both[0], both[1]
         best = scores.max()
         if best == -np.inf:
@@ -176,6 +182,8 @@ class Matcher:
             return f"agent {agent_id} lacks {', '.join(lacking)}"
         if agent.owner not in (None, wanted.owner):
             return f"agent {agent_id} works only for owner {agent.owner}"
+        if agent.asleep:
+            return f"agent {agent_id} is asleep: wake it first with `hivewire agent wake {agent_id}`"
         row = self._rows[agent_id]
         gate = int(self._gate[row])
         if gate != FREE:
@@ -199,6 +207,7 @@ class Matcher:
         self._trust: Floats = np.zeros(size)
         self._broad: Floats = np.zeros(size)
         self._gate: npt.NDArray[np.int8] = np.full(size, ABSENT, dtype=np.int8)
+        self._asleep: npt.NDArray[np.bool_] = np.zeros(size, dtype=np.bool_)
         self._last_us: Ints = np.zeros(size, dtype=np.int64)
         self._skillset: Ints = np.full(size, -1, dtype=np.int64)
         self._owner: Ints = np.full(size, -1, dtype=np.int64)
@@ -207,12 +216,12 @@ class Matcher:
     def _grow(self) -> None:
         """Double the arrays. Ranks are not kept: they are made anew for the larger fleet."""
         used = len(self._agents)
-        factors, general, gate = self._factors, self._general, self._gate
+        factors, general, gate, asleep = self._factors, self._general, self._gate, self._asleep
         trust, broad = self._trust, self._broad
         last_us, skillset, owner = self._last_us, self._skillset, self._owner
         self._allocate(2 * used)
         self._factors[:, :used], self._general[:, :used], self._gate[:used] = factors, general, gate
-        self._trust[:used], self._broad[:used] = trust, broad
+        self._trust[:used], self._broad[:used], self._asleep[:used] = trust, broad, asleep
         self._last_us[:used], self._skillset[:used], self._owner[:used] = last_us, skillset, owner
 
     def _row(self, agent_id: str) -> int:
@@ -240,7 +249,7 @@ class Matcher:
         row = self._row(agent_id)
         history = self._state.history.get(agent_id, _NO_HISTORY)
         self._agents[row] = agent
-        self._busy[row] = len(self._state.held.get(agent_id, ()))
+        self._busy[row] = len(self._state.held.get(agent_id, ())) + len(self._state.awaited.get(agent_id, ()))
         self._last_us[row] = history.last_assigned_us
         self._skillset[row] = self._skillsets.setdefault(agent.capabilities, len(self._skillsets))
         self._owner[row] = -1 if agent.owner is None else self._owners.setdefault(agent.owner, len(self._owners))
@@ -277,7 +286,9 @@ class Matcher:
         assert agent is not None
         busy = self._busy[row]
         gate = self._gate[row] = _gate(agent, busy)
-        available = self._factors[0, row] = scoring.availability(busy, agent.slots, degraded=agent.degraded)
+        asleep = self._asleep[row] = agent.asleep
+        available = scoring.availability(busy, agent.slots, degraded=agent.degraded, asleep=asleep)
+        self._factors[0, row] = available
         weight, rest = self._weights[0], self._rest[row]
         self._general[0, row] = weight * available + rest if gate == FREE else -np.inf
         self._general[1, row] = weight + rest if busy and gate in (FREE, FULL) else -np.inf
@@ -349,7 +360,8 @@ class Matcher:
     def _scores(self, task: Task, group: _Class, affinities: list[tuple[int, float]]) -> Floats:
         """The members' scores as they are, and as those of the busy would be if they were idle: two rows."""
         members, weights = group.members, self._weights
-        scores: Floats = self._general[:, members] + group.special_share
+        scores: Floats = self._general.take(members, axis=1)
+        scores += group.special_share
         if task.risk is not None:
             doubt = 1.0 - self._trust[members]
             scores += weights[_TRUST] * (scoring.RISK_DEFAULT - task.risk) * doubt
@@ -389,16 +401,16 @@ class Matcher:
         winner: int,
     ) -> Choice:
         gates = np.bincount(self._gate[group.members], minlength=len(_GATES)).tolist()
-        free = np.flatnonzero(scores > -np.inf) if gates[FREE] < len(scores) else np.arange(len(scores))
+        free = np.flatnonzero(scores > -np.inf)
         factors = self._all_factors(task, group, affinities, free)
         values = scores[free]
         first = int(np.searchsorted(free, winner))
-        places = _best_places(values, first, min(gates[FREE], RECORDED_MAX))
+        places = _best_places(values, first, min(len(free), RECORDED_MAX))
         names = [self._ids[row] for row in group.members[free[places]].tolist()]
         best = values.item(first)
         if_idle[winner] = -np.inf
         idle = int(if_idle.argmax())
-        gated = {"capabilities": group.lacking, "owner": group.not_owners}
+        gated = {"capabilities": group.lacking, "owner": group.not_owners, "asleep": gates[FREE] - len(free)}
         gated.update(zip(_GATES[1:], gates[1:], strict=True))
         decision = Decision(
             task_id=task.task_id,
@@ -407,7 +419,7 @@ class Matcher:
             candidates=names,
             scores=values[places].round(_DIGITS).tolist(),
             factors=factors[:, places].T.round(_DIGITS).tolist(),
-            scored=gates[FREE],
+            scored=len(free),
             gated={gate: count for gate, count in gated.items() if count},
             shifts=self._shifts(group, factors, best - values, free, first) if len(free) > 1 else [],
             if_idle=self._id(group, idle) if if_idle.item(idle) > best + TIE else None,
@@ -415,14 +427,21 @@ class Matcher:
         row = int(group.members[winner])
         agent = self._agents[row]
         assert agent is not None
+        decision.woken = task.waits_for == agent.agent_id
         return Choice(
-            agent.agent_id, agent.instance, self._trust.item(row), _reason(decision), score=best, decision=decision
+            agent_id=agent.agent_id,
+            instance=agent.instance,
+            trust=self._trust.item(row),
+            reason=_reason(decision),
+            score=best,
+            decision=decision,
+            asleep=agent.asleep,
         )
 
     def _all_factors(self, task: Task, group: _Class, affinities: list[tuple[int, float]], free: Ints) -> Floats:
         """The factors of the free members, a row a factor: so they are looked through the fastest."""
         rows = group.members[free]
-        factors = self._factors[:, rows]
+        factors: Floats = self._factors.take(rows, axis=1)
         if task.risk is not None:
             factors[_TRUST] = 1.0 - task.risk * (1.0 - self._trust[rows])
         if task.complexity is not None:
@@ -462,7 +481,7 @@ class Matcher:
 
 def _gate(agent: AgentSeen, busy: int) -> int:
     """The first gate that stops an agent which has the capabilities and the owner."""
-    if agent.presence != "present":
+    if agent.presence != "present" and not agent.asleep:
         return ABSENT
     if agent.drained:
         return DRAINED
@@ -483,8 +502,9 @@ def _best_places(scores: Floats, winner: int, count: int) -> Ints:
 
 def _reason(decision: Decision) -> str:
     best = decision.scores[0]
+    woken = ", woken for it" if decision.woken else ""
     if decision.scored == 1:
-        return f"the only free agent that can do it (score {best:.2f})"
+        return f"the only free agent that can do it (score {best:.2f}){woken}"
     lead = best - decision.scores[1]
     ahead = f"{lead:.2f} ahead of {decision.candidates[1]}" if lead else f"level with {decision.candidates[1]}"
-    return f"best of {decision.scored} free agents: score {best:.2f}, {ahead}"
+    return f"best of {decision.scored} free agents: score {best:.2f}, {ahead}{woken}"

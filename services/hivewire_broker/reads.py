@@ -145,6 +145,7 @@ async def explain(connection: asyncpg.Connection, query: Explain, _sender: str) 
         shifts=_shifts(decision) if decision else {},
         if_idle=decision.if_idle if decision else None,
         reweighted=weights is not None,
+        woken=decision is not None and decision.woken,
         winner=winner(decision, weights) if decision and weights else None,
     )
 
@@ -186,6 +187,8 @@ async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: s
         attempt=row["attempt"],
         agent_id=row["agent_id"],
         wakes_at=max((at for at in (row["not_before"], row["retry_at"]) if at is not None), default=None),
+        waits_for=row["waits_for"],
+        waits_until=row["waits_until"],
         retries=row["retry_at"] is not None,
         reason=row["reason"],
         error=row["error"],

@@ -255,6 +255,7 @@ def agent_seen(row: asyncpg.Record) -> AgentSeen:
         slots=row["slots"],
         owner=row["owner"],
         policy=row["policy"],
+        wakeable=row["wake"] is not None,
     )
 
 
@@ -279,6 +280,8 @@ async def read_state(connection: asyncpg.Connection) -> State:
     for task in live:
         if task.open_attempt is not None:
             state.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            state.wait_for(task, task.waits_for)
         state.settle(task)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":

@@ -56,6 +56,8 @@ class State:
         """By task that is not completed: the live tasks that depend on it."""
         self.held: dict[str, dict[str, Task]] = {}
         """By agent: the tasks of which it has the open attempt."""
+        self.awaited: dict[str, dict[str, None]] = {}
+        """By agent that is being woken: the tasks that wait for it."""
         self.history: dict[str, History] = {}
         self.kin: dict[str, str] = {}
         """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
@@ -157,6 +159,23 @@ class State:
             del self.held[agent_id]
         self.keys.give_back(task)
         self.bring_back(task)
+        self.changed_agents.add(agent_id)
+        self.slots_freed = True
+
+    def wait_for(self, task: Task, agent_id: str) -> None:
+        """The task waits for an agent that is being woken."""
+        self.awaited.setdefault(agent_id, {})[task.task_id] = None
+        self.changed_agents.add(agent_id)
+
+    def stop_waiting(self, task: Task) -> None:
+        """The task waits for no agent that is being woken."""
+        agent_id = task.waits_for
+        if agent_id is None or task.waits_until is None:
+            return
+        task.waits_until = None
+        del self.awaited[agent_id][task.task_id]
+        if not self.awaited[agent_id]:
+            del self.awaited[agent_id]
         self.changed_agents.add(agent_id)
         self.slots_freed = True
 
