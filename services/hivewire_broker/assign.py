@@ -56,7 +56,7 @@ class Assigner:
     def assign(self, draft: Draft, composition: int, now: datetime) -> None:
         """Add the assignments that are possible now. The queue and the matcher already count them as made: the
         draft's events must follow, or the state be loaded anew."""
-        self._refresh()
+        self._refresh(now)
         freed, self._freed = self._freed, []
         self._state.slots_freed = False
         lines = self._worth_looking(freed, composition) | self._let_go_on(now)
@@ -88,22 +88,22 @@ class Assigner:
 
     def first(self, agent_id: str | None, now: datetime) -> tuple[Task, Choice] | None:
         """The first ready task that an agent, or the one named, could take, with the choice."""
-        self._refresh()
+        self._refresh(now)
         self._given.clear()
         draft = Draft()
         heads = Heads(self._turns, self._heads(draft, set(self._queue.lines()), now))
         while heads:
             task = self._queue.head(heads.first())
             assert task is not None
-            choice = self.choose(task, agent_id)
+            choice = self.choose(task, agent_id, now)
             if isinstance(choice, Choice):
                 return task, choice
             heads.replace(None)
         return None
 
-    def choose(self, task: Task, agent_id: str | None) -> Choice | str:
+    def choose(self, task: Task, agent_id: str | None, now: datetime) -> Choice | str:
         """The best agent for a task, or the one named, without looking at any line; else why there is none."""
-        self._refresh()
+        self._refresh(now)
         if agent_id is not None:
             return self._matcher.name(task, agent_id)
         return self._matcher.choose(task, awake=True) or "no agent that can do it is free"
@@ -113,8 +113,8 @@ class Assigner:
         self._give(draft, task, choice, now)
         draft.fates[task.task_id] = "assigned"
 
-    def _refresh(self) -> None:
-        self._freed += self._matcher.refresh()
+    def _refresh(self, now: datetime) -> None:
+        self._freed += self._matcher.refresh(now)
 
     def _heads(self, draft: Draft, lines: set[Requirements], now: datetime) -> list[Task]:
         heads = (self._ready_head(draft, requirements, now) for requirements in lines)

@@ -42,6 +42,8 @@ def evolve(state: State, event: Event) -> None:
         raise IllegalTransition(f"{event.type} cannot happen to the unknown task {event.entity_id}")
     status = next_task_status(task.status, event.type)
     _HANDLERS[type(event)](state, task, event)
+    if (task.status == "pending") is not (status == "pending"):
+        state.count_demand(task, 1 if status == "pending" else -1)
     task.status = status
     if task.waits_for is not None and status != "pending":
         state.stop_waiting(task)

@@ -29,8 +29,8 @@ from hivewire.views import (
 from hivewire_broker import phase_reads, replay_rows
 from hivewire_broker.as_of import queue_as_of, task_as_of
 from hivewire_broker.cursors import number
+from hivewire_broker.decision import Decision
 from hivewire_broker.evolve import PLANNING, is_by_name_only
-from hivewire_broker.matching import Decision
 from hivewire_broker.rows import SQL, agent_seen
 from hivewire_broker.scoring import FACTORS, weights_in_order
 from hivewire_broker.whatif import Decided, compare, winner

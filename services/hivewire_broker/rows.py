@@ -25,9 +25,9 @@ from hivewire.events.task import (
 from hivewire.subjects import Subjects
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
+from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State

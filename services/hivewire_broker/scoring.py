@@ -112,11 +112,15 @@ def affinity(shared: int, total: int) -> float:
     return shared / total if total else 0.0
 
 
-def specialisation(spare_holders: Iterable[int]) -> float:
-    """Low for an agent that alone has a capability which the task does not need: others may soon need it.
+def pressure(tasks: int, holders: int) -> float:
+    """How much a skill is in demand, from 0 towards 1: by pending tasks that ask for it and agents that have it."""
+    return tasks / (tasks + holders)
+
+
+def specialisation(spare: Iterable[float]) -> float:
+    """1 for an agent whose other skills nobody asks for; the less, the scarcer one of them is for other pending work.
 
     Args:
-        spare_holders: for each capability that the task does not need, how many agents have it.
+        spare: the pressure on each capability that the task does not need.
     """
-    rarest = min(spare_holders, default=0)
-    return 1.0 - 1.0 / rarest if rarest else 1.0
+    return 1.0 - max(spare, default=0.0)

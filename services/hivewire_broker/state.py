@@ -71,6 +71,8 @@ class State:
         """Phases of which something changed that may start, complete or block them."""
         self.to_queue: deque[Task] = deque()
         """Tasks of phases that have started, which are not queued yet."""
+        self.demand: dict[str, int] = {}
+        """By capability: how many pending tasks ask for it."""
         self.results: dict[str, msgspec.Raw] = {}
         """Results that wait for approval, while they are at hand. The rows keep them all."""
         self.queue = ReadyQueue()
@@ -106,6 +108,8 @@ class State:
         """Know a live task. What it depends on is known before, or completed."""
         self.tasks[task.task_id] = task
         self.last_ordinal = max(self.last_ordinal, task.ordinal)
+        if task.status == "pending":
+            self.count_demand(task, 1)
         self.watch_dependencies(task)
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
@@ -142,6 +146,16 @@ class State:
         due = due_at(task)
         if due is not None:
             self.timers.arm(task, due)
+
+    def count_demand(self, task: Task, change: int) -> None:
+        """The task became pending, or is so no longer."""
+        demand = self.demand
+        for capability in task.requirements.capabilities:
+            count = demand.get(capability, 0) + change
+            if count:
+                demand[capability] = count
+            else:
+                del demand[capability]
 
     def hold(self, task: Task) -> None:
         """The task's last attempt is with its agent."""

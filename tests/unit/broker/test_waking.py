@@ -3,8 +3,8 @@
 import pytest
 
 from hivewire.events.agent import AgentWakeFailed
+from hivewire_broker.decision import Decision
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.presence import FleetSeen
 from hivewire_broker.waking import WakeAgent
 from hivewire_broker.why import Waiting, Worker, why
