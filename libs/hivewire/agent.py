@@ -346,7 +346,14 @@ class _Session:
         while True:
             self._turns += 1
             workbench = self.workbench
-            beat = inbox.Beat(self._agent.id, self._agent.instance, workbench.held, workbench.free_slots, self._turns)
+            beat = inbox.Beat(
+                self._agent.id,
+                self._agent.instance,
+                workbench.held,
+                workbench.free_slots,
+                self._turns,
+                workbench.sessions,
+            )
             envelope = Envelope(
                 id=new_id(),
                 type=inbox.BEAT_TYPE,
@@ -363,10 +370,8 @@ class _Session:
         envelope = codec.decode_envelope(body)
         message = envelope if isinstance(envelope, codec.Malformed) else codec.decode_data(envelope, inbox.KINDS)
         match message:
-            case inbox.TaskDispatch():
-                self.workbench.take(message)
-            case inbox.CancelAttempt():
-                self.workbench.cancel(message)
+            case inbox.TaskDispatch() | inbox.CancelAttempt() | inbox.SessionDispatch() | inbox.HaltSession():
+                self.workbench.hear(message)
             case inbox.QuestionAsked():
                 self._peers.asked(message)
             case inbox.QuestionEnded():

@@ -503,8 +503,10 @@ class TokenView(msgspec.Struct):
     revoked_at: datetime | None = None
 
 
-class RevokedTokens(msgspec.Struct):
-    """How many tokens of a name were revoked."""
+class RevokedTokens(msgspec.Struct, omit_defaults=True):
+    """How many tokens of a name were revoked. `nats` false: NATS credentials of the name hold until they expire, since
+    this gateway does not have the keys of nats-server's operator."""
 
     name: str
     revoked: int
+    nats: bool = True

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr = SecretStr("postgresql://127.0.0.1:5432/hivewire")
     keys_file: Path | None = None
     """The signing keys of the hive's roles, for the service that issues credentials."""
+    authority_file: Path | None = None
+    """The keys of nats-server's operator, for the service that revokes credentials."""
     data: Path | None = None
     """The data directory of `up`."""
     http_host: str = "127.0.0.1"

@@ -292,6 +292,7 @@ class Service(Part):
             "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
             "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
             "HIVEWIRE_KEYS_FILE": str(stack.nats.keys_file(self._options.hive)),
+            "HIVEWIRE_AUTHORITY_FILE": str(stack.nats.authority_file),
             "HIVEWIRE_METRICS_PORT": str(self._metrics_port),
             "HIVEWIRE_HTTP_PORT": str(self._options.http_port),
             "HIVEWIRE_LOG_FORMAT": "json",

@@ -77,6 +77,12 @@ CREATE TABLE token (
 );
 CREATE INDEX token_by_name ON token (name);
 
+-- The generation of the NATS credentials of each name that any were issued for. All earlier ones are revoked.
+CREATE TABLE credential (
+    name       text PRIMARY KEY,
+    generation integer NOT NULL
+);
+
 -- Keys of HMAC signatures, which both sides must know: of each HTTP agent (agent/<id>), and of webhooks.
 CREATE TABLE signing_secret (
     name   text PRIMARY KEY,
