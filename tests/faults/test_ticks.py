@@ -147,9 +147,9 @@ async def test_an_engine_that_is_killed_behind_its_commits_asks_again_and_nobody
         for number in range(1, asked + 1):
             async with engine(hive, **LEASE) as process, operator(hive) as client:
                 if number == 1:
-                    await client.simulations.create(
-                        {"agents": [{"id": "nat", "agent_type": "remote"}]}, simulation_id="s"
-                    )
+                    agents = [{"id": "nat", "agent_type": "remote"}]
+                    config = {"agents": agents, "messages_per_tick": "all"}
+                    await client.simulations.create(config, simulation_id="s")
                     await client.simulations.start("s")
                 await client.simulations.send("s", "nat", f"number {number}")
                 await client.simulations.tick("s")
