@@ -15,6 +15,7 @@ from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -127,7 +128,7 @@ class Changes:
                 self._assigned[event.task_id, event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._results.pop(event.task_id, None)
             case TaskUpdated():
                 self._update(event)
