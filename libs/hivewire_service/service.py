@@ -36,6 +36,7 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -94,6 +95,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -120,6 +122,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -133,6 +136,7 @@ class Service:
         self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._lost = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
@@ -145,6 +149,7 @@ class Service:
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
         """Own the service whenever that is possible, until `stop`."""
+        metrics.LEASE_OWNER.labels(self.name).set(0)
         while not self._stopping:
             self._health.set(role="standby", loading=True)
             acquiring = asyncio.ensure_future(self._lease.acquire())
@@ -163,6 +168,7 @@ class Service:
             else:
                 await self._lease.release(term)
             finally:
+                self._owns = False
                 metrics.LEASE_OWNER.labels(self.name).set(0)
                 self._lease.stop()
 
@@ -170,6 +176,20 @@ class Service:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it has the lease and its state."""
+        return self._owns
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -232,6 +252,7 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
+        self._owns = True
         metrics.LEASE_OWNER.labels(self.name).set(1)
         beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
@@ -470,13 +491,12 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
         for event in turn.events:
             metrics.EVENTS.labels(self.name, event.type).inc()
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        self._meter.count(turn.events)
 
     # beside the loop --------------------------------------------------------------------------------
     async def _pulse(self) -> None:

@@ -214,6 +214,7 @@ class Service:
         return {
             **os.environ,
             "HIVEWIRE_HIVE": self._options.hive,
+            "HIVEWIRE_DATA": str(self._folder.root),
             "NATS_URL": stack.nats.url,
             "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
             "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
