@@ -32,7 +32,9 @@ READ_SECONDS = Histogram("hivewire_read_seconds", "Time of answering one read.",
 COMMANDS_WAITING = Gauge("hivewire_commands_waiting", "Commands in the stream that are not decided yet.", ["service"])
 PUBLISH_BACKLOG = Gauge("hivewire_publish_backlog_events", "Committed events not known to be on the bus.", ["service"])
 STREAM_BYTES = Gauge(
-    "hivewire_stream_bytes", "What a stream holds: the service's commands, or all events.", ["service", "stream"]
+    "hivewire_stream_bytes",
+    "What a stream holds: the commands of a service, named like it, or the events.",
+    ["service", "stream"],
 )
 STREAM_LIMIT_BYTES = Gauge(
     "hivewire_stream_limit_bytes",

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Gauge
 
 from hivewire.events import Event
+from hivewire.subjects import SERVICES
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT
 from hivewire_service.store import CONNECTION_ERRORS
@@ -28,11 +29,9 @@ log = structlog.get_logger()
 FRESH_S = 1.0
 """Whoever asks again within this time gets the same numbers."""
 REST_FACTOR = 20
-"""After taking stock nothing is taken for so many times as long: it costs a twentieth of one connection at most."""
-TAKING_S_MAX = 5.0
-"""Less than the ten seconds that Prometheus waits for an answer."""
-
-Part = Callable[[], Awaitable[None]]
+"""After taking stock nothing is taken for so many times as long: it costs a twentieth of one connection's time at most."""
+TAKING_S_MAX = 2.0
+"""Much less than the ten seconds that Prometheus waits for an answer."""
 
 
 class Meter:
@@ -48,6 +47,39 @@ class Meter:
         """Set the gauges to how things stand."""
 
 
+class Part:
+    """Gauges that are taken together."""
+
+    def __init__(self, take: Callable[[], Awaitable[None]], gauges: Sequence[Gauge]) -> None:
+        self._take = take
+        self._gauges = gauges
+        self._due_s = 0.0
+        self._taking = False
+
+    def forget(self) -> None:
+        """Say nothing."""
+        for gauge in self._gauges:
+            gauge.clear()
+
+    async def take(self) -> None:
+        """Bring the gauges up to date, unless they are, or are about to be. What cannot be had in time is not told."""
+        begun_s = time.monotonic()
+        if self._taking or begun_s < self._due_s:
+            return
+        self._taking = True
+        try:
+            async with asyncio.timeout(TAKING_S_MAX):
+                await self._take()
+        except (*TRANSIENT, *CONNECTION_ERRORS) as error:
+            log.debug("stock not taken", error=str(error) or type(error).__name__)
+            self.forget()
+        else:
+            now_s = time.monotonic()
+            self._due_s = now_s + max(FRESH_S, REST_FACTOR * (now_s - begun_s))
+        finally:
+            self._taking = False
+
+
 class Stock:
     """The gauges of one service, up to date whenever they are read.
 
@@ -59,65 +91,42 @@ class Stock:
 
     def __init__(self, service: "Service", meter: Meter, data_dir: Path | None) -> None:
         self._service = service
-        self._meter = meter
         self._data_dir = data_dir
-        self._due_s = 0.0
-        self._taking = False
-
-    async def take(self) -> None:
-        """Bring the gauges up to date. What cannot be had in time is absent, never stale."""
-        if not self._service.owns():
-            self._forget()
-            return
-        if self._taking or time.monotonic() < self._due_s:
-            return
-        self._taking = True
-        begun_s = time.monotonic()
-        try:
-            await asyncio.gather(*(self._part(part, gauges) for part, gauges in self._parts()))
-        finally:
-            now_s = time.monotonic()
-            self._due_s = now_s + max(FRESH_S, REST_FACTOR * (now_s - begun_s))
-            self._taking = False
-        if not self._service.owns():
-            self._forget()
-
-    def _parts(self) -> Sequence[tuple[Part, Sequence[Gauge]]]:
-        return (
-            (self._backlog, (metrics.PUBLISH_BACKLOG,)),
-            (self._streams, (metrics.COMMANDS_WAITING, metrics.STREAM_BYTES, metrics.STREAM_LIMIT_BYTES)),
-            (self._store, (metrics.STORE_BYTES, metrics.STORE_LIMIT_BYTES)),
-            (self._disk, (metrics.DISK_FREE_BYTES, metrics.DISK_SIZE_BYTES)),
-            (lambda: self._meter.take_stock(self._service.store.pool), self._meter.gauges),
+        streams = {service.subjects.command_stream(name): name for name in SERVICES}
+        self._streams = {**streams, service.subjects.event_stream: "events"}
+        self._parts = (
+            Part(self._take_backlog, (metrics.PUBLISH_BACKLOG,)),
+            Part(self._take_streams, (metrics.COMMANDS_WAITING, metrics.STREAM_BYTES, metrics.STREAM_LIMIT_BYTES)),
+            Part(self._take_store, (metrics.STORE_BYTES, metrics.STORE_LIMIT_BYTES)),
+            Part(self._take_disk, (metrics.DISK_FREE_BYTES, metrics.DISK_SIZE_BYTES)),
+            Part(lambda: meter.take_stock(service.store.pool), meter.gauges),
         )
 
-    def _forget(self) -> None:
-        for _, gauges in self._parts():
-            _clear(gauges)
+    async def take(self) -> None:
+        """Bring the gauges up to date; of a service that is not owned here nothing is told."""
+        if self._service.owns():
+            await asyncio.gather(*(part.take() for part in self._parts))
+        if not self._service.owns():
+            for part in self._parts:
+                part.forget()
 
-    async def _part(self, part: Part, gauges: Sequence[Gauge]) -> None:
-        try:
-            async with asyncio.timeout(TAKING_S_MAX):
-                await part()
-        except (*TRANSIENT, *CONNECTION_ERRORS) as error:
-            log.debug("stock not taken", service=self._service.name, error=str(error) or type(error).__name__)
-            _clear(gauges)
-
-    async def _backlog(self) -> None:
+    async def _take_backlog(self) -> None:
         metrics.PUBLISH_BACKLOG.labels(self._service.name).set(self._service.publish_backlog)
 
-    async def _streams(self) -> None:
-        service = self._service
-        names = {"commands": service.subjects.command_stream(service.name), "events": service.subjects.event_stream}
-        for label, name in names.items():
-            stream = await self._ask(f"STREAM.INFO.{name}")
-            metrics.STREAM_BYTES.labels(service.name, label).set(stream["state"]["bytes"])
-            metrics.STREAM_LIMIT_BYTES.labels(service.name, label).set(stream["config"]["max_bytes"])
-            if label == "commands":
-                waiting = stream["state"]["last_seq"] - service.decided_seq
-                metrics.COMMANDS_WAITING.labels(service.name).set(max(0, waiting))
+    async def _take_streams(self) -> None:
+        """Of all services: one that stands still cannot tell that its commands pile up."""
+        teller = self._service.name
+        for stream in (await self._ask("STREAM.LIST"))["streams"]:
+            name = self._streams.get(stream["config"]["name"])
+            if name is None:
+                continue
+            metrics.STREAM_BYTES.labels(teller, name).set(stream["state"]["bytes"])
+            metrics.STREAM_LIMIT_BYTES.labels(teller, name).set(stream["config"]["max_bytes"])
+            if name == teller:
+                waiting = stream["state"]["last_seq"] - self._service.decided_seq
+                metrics.COMMANDS_WAITING.labels(teller).set(max(0, waiting))
 
-    async def _store(self) -> None:
+    async def _take_store(self) -> None:
         account = await self._ask("INFO")
         metrics.STORE_BYTES.labels(self._service.name).set(account["storage"])
         limit = account["limits"]["max_storage"]
@@ -129,13 +138,8 @@ class Stock:
             raise ConnectionError("NATS is away")  # a request would wait for it
         return await self._service.bus.api(subject)
 
-    async def _disk(self) -> None:
+    async def _take_disk(self) -> None:
         if self._data_dir is not None:
             usage = shutil.disk_usage(self._data_dir)
             metrics.DISK_FREE_BYTES.labels(self._service.name).set(usage.free)
             metrics.DISK_SIZE_BYTES.labels(self._service.name).set(usage.total)
-
-
-def _clear(gauges: Sequence[Gauge]) -> None:
-    for gauge in gauges:
-        gauge.clear()

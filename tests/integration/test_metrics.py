@@ -63,7 +63,7 @@ async def test_the_owner_tells_how_things_stand_and_a_standby_does_not(hive, tmp
         assert owner("hivewire_lease_owner", service="broker") == 1
         assert owner("hivewire_commands_waiting", service="broker") == 0
         assert owner("hivewire_dead_letters", status="dead_lettered") == 0
-        assert owner("hivewire_stream_bytes", service="broker", stream="events") > 0
+        assert owner("hivewire_stream_bytes", service="broker", stream="broker") > 0
         assert owner("hivewire_jetstream_store_bytes", service="broker") > 0
         free, size = (owner(f"hivewire_data_{name}_bytes", service="broker") for name in ("free", "size"))
         assert 0 < free < size
