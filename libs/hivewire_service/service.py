@@ -13,8 +13,9 @@ committed to the rejects.
 """
 
 import asyncio
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -86,6 +87,8 @@ class Turn:
     outcomes: list[Outcome] = field(default_factory=list)
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    decided: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Commands by verb and outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,7 @@ class Service:
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
+        gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
         self._position = await self.store.read_position(connection)
@@ -285,6 +289,9 @@ class Service:
             silence=self.silence,
         )
         self._pulse = Pulse()
+        # What was loaded stays: no later collection has to look at it.
+        gc.collect()
+        gc.freeze()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -435,7 +442,7 @@ class Service:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
+        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -493,8 +500,10 @@ class Service:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
             metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
         metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
-        for event in turn.events:
-            metrics.EVENTS.labels(self.name, event.type).inc()
+        for verb_and_outcome, count in turn.decided.items():
+            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in turn.events).items():
+            metrics.EVENTS.labels(self.name, kind).inc(count)
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)

@@ -192,7 +192,7 @@ class Broker:
 
     def _submit(self, command: Command, now: datetime) -> Step | Refusal:
         intake = Intake(self.state, self.hive, command, now)
-        task_id = intake.task_id(command.data, command.id)
+        task_id = intake.task_id(command.data, lambda: command.id)
         if isinstance(task_id, Refusal):
             return task_id
         created = intake.accept(task_id, command.data)
