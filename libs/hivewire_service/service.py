@@ -17,7 +17,7 @@ import gc
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -25,7 +25,6 @@ import msgspec
 import structlog
 
 from hivewire import codec
-from hivewire.events import Event
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -48,6 +47,7 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.turn import BatchFailed, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
@@ -64,31 +66,6 @@ TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
-
-
-class BatchFailed(Exception):
-    """Deciding or storing a batch failed for a reason that lies in the batch."""
-
-    def __init__(self, batch: list[Taken], cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.batch = batch
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one turn of the loop makes true, and what is said of it afterwards."""
-
-    now: datetime
-    taken: list[Taken]
-    events: list[Event] = field(default_factory=list)
-    stored: list[StoredEvent] = field(default_factory=list)
-    records: list[Any] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    replies: list[tuple[str, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    decided: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Commands by verb and outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,9 +353,11 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+        room = BATCH_BYTES_MAX
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
+            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
@@ -452,7 +431,6 @@ class Service:
 
     def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
         """Let the facts of a step become the state, and number them for the history."""
-        turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
             self.core.evolve(event)
@@ -470,6 +448,7 @@ class Service:
                     traceparent=command.traceparent if command else None,
                 )
             )
+        turn.records += step.records
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position

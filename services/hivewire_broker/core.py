@@ -10,7 +10,7 @@ from hivewire.commands.broker import VERBS
 from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
-from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, TaskBrief
+from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReportRefused, ReportsTaken, TaskBrief
 from hivewire_broker import approval, control, initiatives, phases, presence, reports
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
@@ -77,6 +77,7 @@ class Broker:
             "progress",
             "complete",
             "fail",
+            "report_batch",
             "create_initiative",
             "create_phase",
         }
@@ -100,6 +101,7 @@ class Broker:
         self._assigner = Assigner(state, Matcher(state, self.fleet, self._weights), self._owner_rate)
         self._unchecked = list(state.held)
         self._verdict: list[BatchItem] = []
+        self._refused: list[ReportRefused] = []
         self._about = ""
         self._created = False
 
@@ -113,6 +115,9 @@ class Broker:
                 step = batch.decide()
                 self._verdict = batch.items
                 return step
+            case "report_batch":
+                self._refused = []
+                return reports.batch(self.state, command, now, self._refused)
             case "dispatch":
                 answer = dispatch(self.state, self._assigner, command, now)
             case "dispatch_next":
@@ -164,7 +169,7 @@ class Broker:
             for task in held.values():
                 task.attempts[-1].grace_s += silence_s
 
-    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief:
+    def reply(self, command: Command) -> TaskBrief | BatchReply | ReportsTaken | PhaseBrief | InitiativeBrief:
         """How what a command is about stands now; for a batch the verdict on each of its tasks."""
         if command.verb.endswith("_phase"):
             return self._phase_brief(self._about, self._created if command.verb == "create_phase" else None)
@@ -174,6 +179,8 @@ class Broker:
             for item in self._verdict:
                 item.status = self.state.tasks[item.task_id].status if item.task_id else None
             return BatchReply(self._verdict)
+        if command.verb == "report_batch":
+            return ReportsTaken(self._refused)
         if command.verb == "submit":
             (item,) = self._verdict
             assert item.task_id is not None

@@ -52,9 +52,7 @@ async def run(size: Size) -> Throughput:
             cpu_us = spending.us_per(tasks)
         async with hive.postgres() as connection:
             problems = await check.problems(connection, tasks)
-        spending = Spending(hive)
-        floor_s = await floor.measure(hive, tasks)
-        floor_cpu_us = spending.us_per(tasks)
+        floor_s, floor_cpu_us = await floor.measure(hive, tasks)
     return Throughput(
         tasks=tasks,
         agents=AGENTS,
