@@ -5,6 +5,7 @@ A handler that returns at once has its start and its end in one message, and an 
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from hivewire.envelope import Envelope
 from hivewire.errors import HivewireError, NotReachable, RefusedError
 from hivewire.subjects import BROKER
 from hivewire.views import ReportsTaken
+
+T = TypeVar("T")
 
 ENVELOPE_BYTES = 2_048
 """More than the envelope of a batch."""
@@ -36,6 +39,22 @@ class Reporting:
         if not self._posted:
             asyncio.get_running_loop().call_soon(self._send)
         self._posted.append((codec.raw(report), done))
+
+    def post_alone(self, service: str, verb: str, data: msgspec.Struct, done: Done) -> None:
+        """Send a command of its own to another service."""
+        try:
+            answer = self._connection.post(service, verb, data)
+        except NotReachable:
+            return  # the connection was closed, we stop
+        except RefusedError as error:
+            done(error)
+            return
+        answer.add_done_callback(lambda answer: self._answered_alone(done, answer))
+
+    def _answered_alone(self, done: Done, answer: asyncio.Future[Envelope]) -> None:
+        if not answer.cancelled() and not answer.exception():
+            taken = _outcome(answer.result(), msgspec.Raw)
+            done(taken if isinstance(taken, RefusedError) else None)
 
     def _send(self) -> None:
         posted, self._posted = self._posted, []
@@ -68,13 +87,9 @@ class Reporting:
     def _answered(self, batch: list[_Posted], answer: asyncio.Future[Envelope]) -> None:
         if answer.cancelled() or answer.exception():
             return
-        try:
-            taken = outcome(answer.result(), ReportsTaken)
-        except RefusedError as error:
-            self._refused(batch, error)
-            return
-        except HivewireError as error:
-            self._refused(batch, RefusedError(str(error), status=500))
+        taken = _outcome(answer.result(), ReportsTaken)
+        if isinstance(taken, RefusedError):
+            self._refused(batch, taken)
             return
         refused = {each.index: RefusedError(each.error, each.status) for each in taken.refused}
         for index, (_, done) in enumerate(batch):
@@ -87,3 +102,12 @@ class Reporting:
             return
         for each in batch:
             self._send_together([each])
+
+
+def _outcome(envelope: Envelope, wanted: type[T]) -> T | RefusedError:
+    try:
+        return outcome(envelope, wanted)
+    except RefusedError as error:
+        return error
+    except HivewireError as error:
+        return RefusedError(str(error), status=500)

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import ReportBatch, Submit, SubmitBatch
+from hivewire.commands.broker import ReportBatch, Submit, SubmitBatch, Update
 from hivewire.ids import task_id_for_key, task_id_in_batch
 from hivewire_service.core import Command
 
@@ -38,6 +38,8 @@ def named_tasks(hive: str, command: Command) -> Iterator[str]:
                     yield from _named_by(hive, command.sender, names, partial(task_id_in_batch, command.id, index))
         case ReportBatch() as batch:
             yield from (report.task_id for report in batch.reports)
+        case Update() as update:
+            yield from (update.task_id, *(update.depends_on or ()))
         case data if (task_id := getattr(data, "task_id", None)) is not None:
             yield task_id
 
