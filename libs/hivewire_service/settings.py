@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     """Copies of each stream in a NATS cluster."""
     callables: dict[str, str] = {}
     """Behaviours of simulated agents that are Python callables: name -> `module:function`."""
+    wake_commands: dict[str, list[str]] = {}
+    """Commands under `hivewire up` that start agents which are away: name on the agent's card -> program and arguments."""
+    wake_timeout_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+    """How long a task waits for an agent that was woken for it to register, before another is sought."""
     log_format: Literal["auto", "pretty", "json"] = "auto"
     """`auto` is pretty on a terminal and JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

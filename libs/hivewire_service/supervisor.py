@@ -28,7 +28,7 @@ from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, port_is_free
 from hivewire_service.migrations import migrate
-from hivewire_service.process import Child, Command
+from hivewire_service.process import Child, Command, end_orphans
 from hivewire_service.roles import RESERVED_NAMES, Role
 from hivewire_service.side_by_side import end, until_first_ends
 
@@ -39,6 +39,7 @@ SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 
 SERVICE_GRACE_S = 2.5
 """For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
+AGENT_GRACE_S = 0.5
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 LIVED_S = 10.0
@@ -180,6 +181,8 @@ class Supervisor:
             await self._fleet.child.stop(SERVICE_GRACE_S)
         await asyncio.gather(*(service.child.stop(SERVICE_GRACE_S) for service in self._services))
         await self._stack.stop()
+        # Agents that were woken here: they were told to stop when the gateway ended.
+        await end_orphans(self._folder.run, AGENT_GRACE_S)
 
 
 async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:
@@ -284,6 +287,7 @@ class Service(Part):
         """Secrets go by the environment, which only the same user can read, or by the path of a file."""
         return {
             "HIVEWIRE_HIVE": self._options.hive,
+            "HIVEWIRE_DATA": str(self._folder.root),
             "NATS_URL": stack.nats.url,
             "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
             "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,

@@ -43,6 +43,8 @@ TRANSITIONS: Final[Mapping[Presence, Mapping[str, Presence]]] = {
         "agent.disconnected": Presence.LOST,
         "agent.drained": Presence.LOST,
         "agent.undrained": Presence.LOST,
+        "agent.waking": Presence.LOST,
+        "agent.wake_failed": Presence.LOST,
         "agent.stopped": Presence.AWAY,
         "agent.deleted": Presence.REMOVED,
     },
@@ -53,6 +55,8 @@ TRANSITIONS: Final[Mapping[Presence, Mapping[str, Presence]]] = {
         "agent.disconnected": Presence.AWAY,
         "agent.drained": Presence.AWAY,
         "agent.undrained": Presence.AWAY,
+        "agent.waking": Presence.AWAY,
+        "agent.wake_failed": Presence.AWAY,
         "agent.deleted": Presence.REMOVED,
     },
 }

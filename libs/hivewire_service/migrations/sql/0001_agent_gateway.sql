@@ -15,7 +15,8 @@ CREATE TABLE agent (
     replaced_instances text[] NOT NULL,    -- oldest first
     registered_at      timestamptz NOT NULL,
     changed_at         timestamptz NOT NULL,
-    answers_while_busy boolean NOT NULL    -- answers questions although every slot is taken
+    answers_while_busy boolean NOT NULL,   -- answers questions although every slot is taken
+    wake               text                -- how it is started while it is away: a URL, or a configured command's name
 ) WITH (fillfactor = 80);
 
 -- Sessions: every dispatch to a remote agent. Texts that were sent as JSON are kept as they were sent.
