@@ -51,7 +51,7 @@ def lose_absent(draft: Draft, state: State, fleet: Fleet, agent_id: str, reason:
         draft.events.append(
             TaskReassigned(task_id=task.task_id, attempt=attempt.number, agent_id=agent_id, reason=reason, ended_at=now)
         )
-        after_attempt(draft, state, task, "lost", reason, now)
+        after_attempt(draft, task, "lost", reason, now)
 
 
 def _fleet_seen(draft: Draft, state: State, fleet: Fleet, seen: FleetSeen, now: datetime) -> None:
