@@ -17,7 +17,8 @@ class Correlation(NamedTuple):
     traceparent: str | None = None
 
 
-_current: ContextVar[Correlation] = ContextVar("correlation", default=Correlation())
+_NONE = Correlation()
+_current: ContextVar[Correlation] = ContextVar("correlation", default=_NONE)
 
 
 def current() -> Correlation:

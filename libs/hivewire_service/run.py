@@ -1,6 +1,7 @@
 """A service as a process: connects, serves its health, runs the loop and ends cleanly."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -20,12 +21,16 @@ from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
+from hivewire_service.stock import Stock
 from hivewire_service.store import Store
 
 log = structlog.get_logger()
 
 SENDER = "service"
 """The name in the services' credentials, and so the prefix of their inboxes."""
+GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""A batch makes some ten thousand objects that live until its end. Python's own thresholds would look through all of
+them again and again while it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ async def run(definition: Definition, settings: Settings) -> None:
     """
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)
@@ -81,9 +87,10 @@ async def run(definition: Definition, settings: Settings) -> None:
             log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)
             await _until_told(bus)
             return
+        parts = definition.parts(settings, subjects)
         service = Service(
             definition.name,
-            definition.parts(settings, subjects),
+            parts,
             bus=bus,
             store=store,
             lease=Lease(store, settings.lease_seconds),
@@ -92,6 +99,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             health=health,
             stream_replicas=settings.stream_replicas,
         )
+        health.take_stock = Stock(service, parts.meter, settings.data).take
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
         await _until_stopped(service, bus)
         log.info("stopped", service=definition.name)

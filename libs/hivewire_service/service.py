@@ -13,8 +13,9 @@ committed to the rejects.
 """
 
 import asyncio
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +25,6 @@ import msgspec
 import structlog
 
 from hivewire import codec
-from hivewire.events import Event
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -35,6 +35,7 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -47,6 +48,7 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.turn import BatchFailed, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
 
 T = TypeVar("T")
@@ -54,6 +56,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
@@ -65,29 +69,6 @@ HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
 
-class BatchFailed(Exception):
-    """Deciding or storing a batch failed for a reason that lies in the batch."""
-
-    def __init__(self, batch: list[Taken], cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.batch = batch
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one turn of the loop makes true, and what is said of it afterwards."""
-
-    now: datetime
-    taken: list[Taken]
-    events: list[Event] = field(default_factory=list)
-    stored: list[StoredEvent] = field(default_factory=list)
-    records: list[Any] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    replies: list[tuple[str, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What makes a service out of the loop."""
@@ -96,6 +77,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -122,6 +104,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -136,6 +119,7 @@ class Service:
         self._lost = False
         self._decided = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
@@ -151,6 +135,7 @@ class Service:
         A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
         """
         pause_s = 0.0
+        metrics.LEASE_OWNER.labels(self.name).set(0)
         while not self._stopping:
             self._health.set(role="standby", loading=True)
             term = await self._unless_stopped(self._lease.acquire())
@@ -177,6 +162,7 @@ class Service:
         else:
             await self._lease.release(term)
         finally:
+            self._owns = False
             metrics.LEASE_OWNER.labels(self.name).set(0)
             self._lease.stop()
 
@@ -184,6 +170,20 @@ class Service:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it has the lease and its state."""
+        return self._owns
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -248,6 +248,7 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
+        self._owns = True
         metrics.LEASE_OWNER.labels(self.name).set(1)
         beside = (
             self._reader.run(),
@@ -264,6 +265,7 @@ class Service:
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
+        gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
         self._position = await self.store.read_position(connection)
@@ -285,6 +287,9 @@ class Service:
             silence=self.silence,
         )
         self._pulse = Pulse()
+        # What was loaded stays: no later collection has to look at it.
+        gc.collect()
+        gc.freeze()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -369,9 +374,11 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+        room = BATCH_BYTES_MAX
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
+            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
@@ -435,7 +442,7 @@ class Service:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
+        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -445,7 +452,6 @@ class Service:
 
     def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
         """Let the facts of a step become the state, and number them for the history."""
-        turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
             self.core.evolve(event)
@@ -463,6 +469,7 @@ class Service:
                     traceparent=command.traceparent if command else None,
                 )
             )
+        turn.records += step.records
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
@@ -491,10 +498,11 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
-        for event in turn.events:
-            metrics.EVENTS.labels(self.name, event.type).inc()
+        for verb_and_outcome, count in turn.decided.items():
+            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in turn.events).items():
+            metrics.EVENTS.labels(self.name, kind).inc(count)
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        self._meter.count(turn.events)

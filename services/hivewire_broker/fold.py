@@ -8,7 +8,14 @@ import msgspec
 
 from hivewire import codec
 from hivewire.events import CATALOGUE
-from hivewire.events.task import TaskCompleted, TaskCreated, TaskPendingApproval, TaskRejected, TaskUpdated
+from hivewire.events.task import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskPendingApproval,
+    TaskRejected,
+    TaskUpdated,
+)
 from hivewire.subjects import BROKER
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.evolve import evolve
@@ -49,7 +56,7 @@ class Replay:
             self.created[event.task_id] = updated(self.created[event.task_id], event)
         elif isinstance(event, (TaskCompleted, TaskPendingApproval)):
             self.results[event.task_id] = codec.text(event.result)
-        elif isinstance(event, TaskRejected):
+        elif isinstance(event, (TaskRejected, TaskCancelled)):
             self.results.pop(event.task_id, None)
         try:
             evolve(self.state, event)

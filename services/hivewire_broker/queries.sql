@@ -299,6 +299,35 @@ FROM (
     WHERE ended_at IS NULL AND status IN ('pending', 'blocked')
 ) AS waiting
 
+-- name: stock
+SELECT priority::text, state, count(*) AS tasks,
+       greatest(0, extract(epoch FROM now() - min(since)))::float8 AS oldest_s
+FROM (
+    SELECT priority, CASE
+               WHEN status <> 'pending' THEN status
+               WHEN queued AND (attempt > 0 OR NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[])))
+                    AND (not_before IS NULL OR not_before <= now()) AND (retry_at IS NULL OR retry_at <= now())
+                    AND coalesce(needed.completed, true) THEN 'ready'
+               ELSE 'waiting'
+           END AS state,
+           CASE
+               WHEN status <> 'pending' OR phase_id IS NOT NULL THEN updated_at
+               ELSE greatest(created_at, not_before, retry_at, needed.ended_at)
+           END AS since
+    FROM task
+    LEFT JOIN LATERAL (
+        SELECT bool_and(dependency.status = 'completed') AS completed, max(dependency.ended_at) AS ended_at
+        FROM task_dependency
+        JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
+        WHERE task_dependency.task_id = task.task_id
+    ) AS needed ON depends_on <> '{}'
+    WHERE task.ended_at IS NULL
+) AS live
+GROUP BY priority, state
+
+-- name: dead_counts
+SELECT status, count(*) AS tasks FROM task WHERE dead GROUP BY status
+
 -- name: queue_head
 SELECT task.*, place
 FROM task, LATERAL (

@@ -15,6 +15,7 @@ from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -127,7 +128,7 @@ class Changes:
                 self._assigned[event.task_id, event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._results.pop(event.task_id, None)
             case TaskUpdated():
                 self._update(event)
@@ -300,14 +301,14 @@ async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> 
 
 
 async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    cold = sorted(task_ids - state.tasks.keys())
+    cold = sorted(task_id for task_id in task_ids if task_id not in state.tasks)
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
 
 
 async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    missing = sorted(task_ids - state.results.keys())
+    missing = sorted(task_id for task_id in task_ids if task_id not in state.results)
     if missing:
         for row in await connection.fetch(SQL.results_pending_approval, missing):
             state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())

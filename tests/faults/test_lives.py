@@ -6,6 +6,8 @@ from hypothesis import HealthCheck, settings
 from hivewire_broker import dependents, state
 from unit.broker.machine import BrokerMachine
 
+pytestmark = pytest.mark.timeout(3600)
+
 TestLives = BrokerMachine.TestCase
 TestLives.settings = settings(
     max_examples=3_000,
