@@ -153,7 +153,7 @@ def _wake_failed(draft: Draft, state: State, fleet: Fleet, event: events.AgentWa
 
 def _beat(draft: Draft, state: State, fleet: Fleet, beat: Beat, now: datetime) -> None:
     """Compare what the agent says it holds with what it was given."""
-    fleet.heard(beat.agent_id, beat.instance, beat.loop_count)
+    fleet.heard(beat.agent_id, beat.instance, beat.loop_count, degraded=beat.degraded)
     listed = {(held.task_id, held.attempt) for held in beat.held}
     given = state.held.get(beat.agent_id, {})
     for task in given.values():
