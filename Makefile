@@ -53,6 +53,7 @@ faults: install ## kill servers and services under load, and count what is lost
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/event_catalogue.py
+	@$(BIN)/python docs/metrics_reference.py
 
 clean: ## remove the virtual environment and every cache
 	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -35,6 +35,7 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -96,6 +97,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -122,6 +124,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -136,6 +139,7 @@ class Service:
         self._lost = False
         self._decided = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
@@ -151,6 +155,7 @@ class Service:
         A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
         """
         pause_s = 0.0
+        metrics.LEASE_OWNER.labels(self.name).set(0)
         while not self._stopping:
             self._health.set(role="standby", loading=True)
             term = await self._unless_stopped(self._lease.acquire())
@@ -177,6 +182,7 @@ class Service:
         else:
             await self._lease.release(term)
         finally:
+            self._owns = False
             metrics.LEASE_OWNER.labels(self.name).set(0)
             self._lease.stop()
 
@@ -184,6 +190,20 @@ class Service:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it has the lease and its state."""
+        return self._owns
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -248,6 +268,7 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
+        self._owns = True
         metrics.LEASE_OWNER.labels(self.name).set(1)
         beside = (
             self._reader.run(),
@@ -491,10 +512,9 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
         for event in turn.events:
             metrics.EVENTS.labels(self.name, event.type).inc()
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        self._meter.count(turn.events)

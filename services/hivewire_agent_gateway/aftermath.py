@@ -24,7 +24,6 @@ from hivewire.events.agent import AgentDeleted, AgentSpawned, AgentUpdated
 from hivewire.ids import new_id, session_id_for_attempt
 from hivewire.inbox import BEAT_TYPE, Beat, CancelAttempt, DoorBeat, Held, TaskDispatch
 from hivewire.subjects import AGENT_GATEWAY
-from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.actions import Actions
 from hivewire_agent_gateway.control import NotWoken, WakeUp
 from hivewire_agent_gateway.core import AgentGateway
@@ -71,7 +70,6 @@ class Aftermath:
         for record in records:
             if isinstance(record, (Report, Act, WakeUp)):
                 self._queue.put_nowait(record)
-        metrics.count(events, self._core)
 
     async def run(self, service: Service) -> None:
         """Work until cancelled."""
@@ -184,7 +182,6 @@ class Aftermath:
             for agent_id, agent in list(self._core.registry.agents.items()):
                 if is_http(agent) and agent.presence is Presence.PRESENT:
                     await self._say_beat(agent_id, agent.instance, agent.card.slots, turns)
-            metrics.take_stock(self._core)
             await asyncio.sleep(limits.BEAT_INTERVAL_S)
 
     async def _say_beat(self, agent_id: str, instance: str, slots: int, turns: int) -> None:
