@@ -152,4 +152,5 @@ async def test_a_fork_asks_what_was_open_anew(on):
         await on.sims.respond(fork.simulation_id, "d1", "by hand")
         await on.sims.start(fork.simulation_id)
         assert await on.said(fork.simulation_id) == ["by hand"]
+        await on.until(fork.simulation_id, "cancelled")
         assert (await on.session(simulation)).state == "running"
