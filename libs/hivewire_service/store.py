@@ -16,6 +16,7 @@ import asyncpg
 from hivewire.errors import NotReachable
 from hivewire_service.core import Write
 from hivewire_service.queries import load_queries
+from hivewire_service.same_values import sent_once
 
 SQL = load_queries("hivewire_service.queries", "chassis.sql")
 
@@ -228,7 +229,7 @@ class Store:
             Fenced: the lease has another epoch.
         """
         writes = [*unit.writes, *self._history(unit), self._position(unit.position)]
-        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
+        statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments)
