@@ -71,13 +71,16 @@ def test_a_broker_that_stands_still(up, prometheus):
 
 
 def test_nobody_owns_anything_while_postgres_stands_still(up, prometheus):
-    postgres = up.service("postgres")
-    postgres.suspend()
+    postmaster = up.service("postgres")
+    postgres = [postmaster, *postmaster.children(recursive=True)]
     owners = {f"HivewireNoOwner {service}" for service in SERVICES}
     try:
+        for process in postgres:
+            process.suspend()
         prometheus.fires(*owners)
     finally:
-        postgres.resume()
+        for process in postgres:
+            process.resume()
     prometheus.resolves(*owners)
 
 
