@@ -26,7 +26,7 @@ from hivewire_service.settings import Settings
 def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents and with their beats."""
     weights = read_weights(settings.weights) if settings.weights else DEFAULT_WEIGHTS
-    core = Broker(settings.hive, weights, settings.owner_rate)
+    core = Broker(settings.hive, weights, settings.owner_rate, settings.wake_timeout_seconds)
     replayer = Replayer(core, settings)
     beside = (follow_agents, follow_beats, follow_waits, replayer.run)
     return Parts(core, TaskRows(core, subjects, replayer.committed), while_owner=beside, meter=BrokerMeter(core))

@@ -6,7 +6,8 @@ INSERT INTO task (
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
     verifiability, reversibility, files, concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback, updated_at
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until, updated_at
 )
 SELECT
     task_id, ordinal,
@@ -15,7 +16,8 @@ SELECT
     labels::jsonb, depends_on::text[], on_dependency_failure, phase_id, type, category, requires_approval, payload,
     not_before, risk, complexity, verifiability, reversibility, files::text[], concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback, $1
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until, $1
 FROM unnest(
     $2::text[], $3::bigint[],
     $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::text[],
@@ -25,7 +27,7 @@ FROM unnest(
     $35::integer[],
     $36::text[], $37::boolean[], $38::boolean[], $39::integer[], $40::text[], $41::integer[], $42::integer[],
     $43::timestamptz[], $44::text[], $45::text[], $46::text[], $47::float8[], $48::text[], $49::timestamptz[],
-    $50::timestamptz[], $51::timestamptz[], $52::text[], $53::text[]
+    $50::timestamptz[], $51::timestamptz[], $52::text[], $53::text[], $54::text[], $55::timestamptz[]
 ) AS new (
     task_id, ordinal,
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
@@ -33,7 +35,8 @@ FROM unnest(
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
     verifiability, reversibility, files, concurrency_key, max_concurrent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until
 )
 
 -- name: insert_dependencies
@@ -59,7 +62,7 @@ UPDATE task SET
     ended_at = new.ended_at,
     -- what waits for approval is kept until somebody has decided
     result = CASE new.status WHEN 'pending_approval' THEN coalesce(new.result, task.result) ELSE new.result END,
-    feedback = new.feedback,
+    feedback = new.feedback, waits_for = new.waits_for, waits_until = new.waits_until,
     priority = coalesce(new.priority, task.priority),
     timeout_seconds = coalesce(new.timeout_seconds, task.timeout_seconds),
     labels = coalesce(new.labels::jsonb, task.labels),
@@ -69,12 +72,12 @@ UPDATE task SET
 FROM unnest(
     $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::text[], $8::integer[], $9::integer[],
     $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::text[], $16::timestamptz[],
-    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::smallint[], $22::float8[], $23::text[],
-    $24::text[], $25::text[]
+    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[], $22::timestamptz[],
+    $23::smallint[], $24::float8[], $25::text[], $26::text[], $27::text[]
 ) AS new (
     task_id, status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason,
-    error, progress, progress_message, deadline, started_at, ended_at, result, feedback, priority, timeout_seconds,
-    labels, metadata, depends_on
+    error, progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for, waits_until,
+    priority, timeout_seconds, labels, metadata, depends_on
 )
 WHERE task.task_id = new.task_id
 
@@ -231,7 +234,7 @@ SELECT agent_id, completed, ended, run_us, cost, costed, last_assigned_us FROM a
 SELECT coalesce(max(ordinal), 0) FROM task
 
 -- name: load_agents
-SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy FROM agent
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, wake FROM agent
 
 -- name: load_waits
 SELECT wait.agent_id, wait.task_id, wait.attempt, wait.paused_s, wait.waiting_since, wait.pause_until
@@ -405,7 +408,8 @@ ORDER BY dependency.status IN ('failed', 'dead_lettered', 'cancelled') DESC, dep
 LIMIT 1
 
 -- name: agents_with_load
-SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, coalesce(load.busy, 0) AS busy
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, wake,
+       coalesce(load.busy, 0) AS busy
 FROM agent
 LEFT JOIN (SELECT agent_id, count(*) AS busy FROM attempt WHERE ended_at IS NULL GROUP BY agent_id) AS load
     USING (agent_id)

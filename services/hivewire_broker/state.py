@@ -56,6 +56,8 @@ class State:
         """By task that is not completed: the live tasks that depend on it."""
         self.held: dict[str, dict[str, Task]] = {}
         """By agent: the tasks of which it has the open attempt."""
+        self.awaited: dict[str, dict[str, None]] = {}
+        """By agent that is being woken: the tasks that wait for it."""
         self.history: dict[str, History] = {}
         self.kin: dict[str, str] = {}
         """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
@@ -69,6 +71,8 @@ class State:
         """Phases of which something changed that may start, complete or block them."""
         self.to_queue: deque[Task] = deque()
         """Tasks of phases that have started, which are not queued yet."""
+        self.demand: dict[str, int] = {}
+        """By capability: how many pending tasks ask for it."""
         self.results: dict[str, msgspec.Raw] = {}
         """Results that wait for approval, while they are at hand. The rows keep them all."""
         self.queue = ReadyQueue()
@@ -104,6 +108,8 @@ class State:
         """Know a live task. What it depends on is known before, or completed."""
         self.tasks[task.task_id] = task
         self.last_ordinal = max(self.last_ordinal, task.ordinal)
+        if task.status == "pending":
+            self.count_demand(task, 1)
         self.watch_dependencies(task)
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
@@ -141,6 +147,16 @@ class State:
         if due is not None:
             self.timers.arm(task, due)
 
+    def count_demand(self, task: Task, change: int) -> None:
+        """The task became pending, or is so no longer."""
+        demand = self.demand
+        for capability in task.requirements.capabilities:
+            count = demand.get(capability, 0) + change
+            if count:
+                demand[capability] = count
+            else:
+                del demand[capability]
+
     def hold(self, task: Task) -> None:
         """The task's last attempt is with its agent."""
         agent_id = task.attempts[-1].agent_id
@@ -157,6 +173,23 @@ class State:
             del self.held[agent_id]
         self.keys.give_back(task)
         self.bring_back(task)
+        self.changed_agents.add(agent_id)
+        self.slots_freed = True
+
+    def wait_for(self, task: Task, agent_id: str) -> None:
+        """The task waits for an agent that is being woken."""
+        self.awaited.setdefault(agent_id, {})[task.task_id] = None
+        self.changed_agents.add(agent_id)
+
+    def stop_waiting(self, task: Task) -> None:
+        """The task waits for no agent that is being woken."""
+        agent_id = task.waits_for
+        if agent_id is None or task.waits_until is None:
+            return
+        task.waits_until = None
+        del self.awaited[agent_id][task.task_id]
+        if not self.awaited[agent_id]:
+            del self.awaited[agent_id]
         self.changed_agents.add(agent_id)
         self.slots_freed = True
 

@@ -79,6 +79,8 @@ def status_row(task: Task, result: str | None) -> tuple[Any, ...]:
         task.ended_at,
         result,
         task.feedback,
+        task.waits_for,
+        task.waits_until,
     )
 
 
@@ -173,6 +175,8 @@ def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) ->
         retries_used=row["retries_used"],
         lost_count=row["lost_count"],
         retry_at=row["retry_at"],
+        waits_for=row["waits_for"],
+        waits_until=row["waits_until"],
         blocked_by=row["blocked_by"],
         reason=row["reason"],
         feedback=row["feedback"],

@@ -13,7 +13,7 @@ from hivewire.events import Event
 from hivewire.events.session import SessionEvent
 from hivewire.events.simulation import (
     DispatchBuffered,
-    DispatchSent,
+    DispatchEvent,
     MessageBlocked,
     MessageDropped,
     MessageSent,
@@ -221,7 +221,7 @@ class TickEngine:
                 if found := self.open_dispatch(place):
                     yield place, found[1]
 
-    def place_of(self, event: DispatchSent) -> Place:
+    def place_of(self, event: DispatchEvent) -> Place:
         """Names the dispatch that an event tells of."""
         return Place(event.simulation_id, self.simulations[event.simulation_id].run, event.dispatch_id)
 
