@@ -94,6 +94,21 @@ class Batch(msgspec.Struct):
     items: list[BatchItem]
 
 
+class ReportRefused(msgspec.Struct, omit_defaults=True):
+    """A report of a batch that was not taken. `index` is its place in the batch, from 0; `status` is that of the same
+    refusal to a single report."""
+
+    index: int
+    error: str
+    status: int
+
+
+class ReportsTaken(msgspec.Struct, omit_defaults=True):
+    """The reply to a batch of reports: all but these were taken."""
+
+    refused: list[ReportRefused] = []
+
+
 class TaskView(msgspec.Struct, kw_only=True):
     """A task as it is stored. `attempt` counts its attempts so far; `error` is the last one's."""
 

@@ -1,6 +1,7 @@
 """A service as a process: connects, serves its health, runs the loop and ends cleanly."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 
 SENDER = "service"
 """The name in the services' credentials, and so the prefix of their inboxes."""
+GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""A batch makes some ten thousand objects that live until its end. Python's own thresholds would look through all of
+them again and again while it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ async def run(definition: Definition, settings: Settings) -> None:
     """
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)

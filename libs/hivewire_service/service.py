@@ -13,8 +13,9 @@ committed to the rejects.
 """
 
 import asyncio
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +25,6 @@ import msgspec
 import structlog
 
 from hivewire import codec
-from hivewire.events import Event
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -48,6 +48,7 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.turn import BatchFailed, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
@@ -64,29 +67,6 @@ TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
-
-
-class BatchFailed(Exception):
-    """Deciding or storing a batch failed for a reason that lies in the batch."""
-
-    def __init__(self, batch: list[Taken], cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.batch = batch
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one turn of the loop makes true, and what is said of it afterwards."""
-
-    now: datetime
-    taken: list[Taken]
-    events: list[Event] = field(default_factory=list)
-    stored: list[StoredEvent] = field(default_factory=list)
-    records: list[Any] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    replies: list[tuple[str, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +262,7 @@ class Service:
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
+        gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
         self._position = await self.store.read_position(connection)
@@ -303,6 +284,9 @@ class Service:
             silence=self.silence,
         )
         self._pulse = Pulse()
+        # What was loaded stays: no later collection has to look at it.
+        gc.collect()
+        gc.freeze()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -387,9 +371,11 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+        room = BATCH_BYTES_MAX
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
+            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
@@ -453,7 +439,7 @@ class Service:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
+        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -463,7 +449,6 @@ class Service:
 
     def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
         """Let the facts of a step become the state, and number them for the history."""
-        turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
             self.core.evolve(event)
@@ -481,6 +466,7 @@ class Service:
                     traceparent=command.traceparent if command else None,
                 )
             )
+        turn.records += step.records
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
@@ -509,8 +495,10 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-        for event in turn.events:
-            metrics.EVENTS.labels(self.name, event.type).inc()
+        for verb_and_outcome, count in turn.decided.items():
+            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in turn.events).items():
+            metrics.EVENTS.labels(self.name, kind).inc(count)
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)

@@ -10,7 +10,7 @@ from hivewire.commands.broker import VERBS
 from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
-from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, TaskBrief
+from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, ReportRefused, ReportsTaken, TaskBrief
 from hivewire_broker import approval, control, initiatives, phases, presence, replays, reports, waking
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
@@ -78,6 +78,7 @@ class Broker:
             "progress",
             "complete",
             "fail",
+            "report_batch",
             "create_initiative",
             "create_phase",
         }
@@ -109,6 +110,7 @@ class Broker:
         self._loaded = bool(state.held or state.awaited)
         """The state was loaded, and nothing was compared with the fleet yet."""
         self._verdict: list[BatchItem] = []
+        self._refused: list[ReportRefused] = []
         self._about = ""
         self._created = False
 
@@ -122,6 +124,9 @@ class Broker:
                 step = batch.decide()
                 self._verdict = batch.items
                 return step
+            case "report_batch":
+                self._refused = []
+                return reports.batch(self.state, command, now, self._refused)
             case "dispatch":
                 answer = dispatch(self.state, self._assigner, command, now)
             case "dispatch_next":
@@ -180,7 +185,9 @@ class Broker:
             for task in held.values():
                 task.attempts[-1].grace_s += silence_s
 
-    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief | ReplayBrief:
+    def reply(
+        self, command: Command
+    ) -> TaskBrief | BatchReply | ReportsTaken | PhaseBrief | InitiativeBrief | ReplayBrief:
         """How what a command is about stands now; for a batch the verdict on each of its tasks."""
         if command.verb.endswith("_phase"):
             return self._phase_brief(self._about, self._created if command.verb == "create_phase" else None)
@@ -193,11 +200,9 @@ class Broker:
             for item in self._verdict:
                 item.status = self.state.tasks[item.task_id].status if item.task_id else None
             return BatchReply(self._verdict)
-        if command.verb == "submit":
-            (item,) = self._verdict
-            assert item.task_id is not None
-            return _brief(self.state.tasks[item.task_id], created=item.created)
-        return _brief(self.state.tasks[self._about])
+        if command.verb == "report_batch":
+            return ReportsTaken(self._refused)
+        return _brief(self.state.tasks[self._about], created=self._created if command.verb == "submit" else None)
 
     def _phase_brief(self, phase_id: str, created: bool | None = None) -> PhaseBrief:
         phase = self.state.phases[phase_id]
@@ -211,13 +216,13 @@ class Broker:
 
     def _submit(self, command: Command, now: datetime) -> Step | Refusal:
         intake = Intake(self.state, self.hive, command, now)
-        task_id = intake.task_id(command.data, command.id)
+        task_id = intake.task_id(command.data, lambda: command.id)
         if isinstance(task_id, Refusal):
             return task_id
         created = intake.accept(task_id, command.data)
         if isinstance(created, Refusal):
             return created
-        self._verdict = [BatchItem(0, task_id, created=created)]
+        self._about, self._created = task_id, created
         return intake.draft.step()
 
     def _compare_with_fleet(self, draft: Draft, now: datetime) -> None:

@@ -300,14 +300,14 @@ async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> 
 
 
 async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    cold = sorted(task_ids - state.tasks.keys())
+    cold = sorted(task_id for task_id in task_ids if task_id not in state.tasks)
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
 
 
 async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    missing = sorted(task_ids - state.results.keys())
+    missing = sorted(task_id for task_id in task_ids if task_id not in state.results)
     if missing:
         for row in await connection.fetch(SQL.results_pending_approval, missing):
             state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())

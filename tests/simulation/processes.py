@@ -127,7 +127,7 @@ class Process:
 
     def _start_again(self) -> None:
         _current.set(None)  # type: ignore[arg-type]
-        asyncio.ensure_future(self._restart())
+        self._restarting = asyncio.ensure_future(self._restart())
 
     async def _restart(self) -> None:
         await asyncio.sleep(RESTART_S)

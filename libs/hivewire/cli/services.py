@@ -110,12 +110,17 @@ def bench(
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
+    tasks: Annotated[int | None, typer.Option("--tasks", min=1_000, help="How many tasks.")] = None,
+    agents: Annotated[int | None, typer.Option("--agents", min=1, help="How many agents.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="How long a soak lasts.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
     what choosing an agent takes, and what it costs when idle."""
     command = _installed("hivewire_service.bench.command")
-    status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
+    status: int = command.run_bench(
+        names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json
+    )
     return status
 
 

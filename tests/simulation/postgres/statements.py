@@ -267,7 +267,7 @@ class Statements:
                 written = conflict(new, execution)
                 if written is not None:
                     self._write(table, table.key_of(written), written, execution)
-                    answer.append({name: value({alias: written}, execution) for name, value in zip(columns, values)})
+                    answer.append({name: value({alias: written}, execution) for name, value in zip(columns, values, strict=True)})
             return answer
 
         return Statement("INSERT", columns, run)
@@ -291,7 +291,7 @@ class Statements:
         identities = [one.name for one in table.columns.values() if one.is_identity]
 
         def complete(given: Row, execution: Execution) -> Row:
-            row = {name: given[name] if name in given else None for name in table.columns}
+            row = {name: given.get(name) for name in table.columns}
             for name, default in defaults.items():
                 if name not in given:
                     row[name] = default({}, execution)
