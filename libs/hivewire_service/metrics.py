@@ -17,7 +17,9 @@ COMMIT_SECONDS = Histogram(
     ["service"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )
-LEASE_OWNER = Gauge("hivewire_lease_owner", "1 while this process owns the service, 0 while it stands by.", ["service"])
+LEASE_OWNER = Gauge(
+    "hivewire_lease_owner", "1 while this process owns the service and renews its lease, else 0.", ["service"]
+)
 LEASE_EPOCH = Gauge("hivewire_lease_epoch", "The epoch of the last lease held.", ["service"])
 FOLLOW_LAG = Gauge(
     "hivewire_follow_lag_events",
