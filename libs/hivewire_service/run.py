@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -18,6 +19,7 @@ from hivewire_service.clock import SystemClock
 from hivewire_service.health import Health, serving
 from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
+from hivewire_service.retention import Periods
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
 from hivewire_service.store import Store
@@ -92,6 +94,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             clock=SystemClock(),
             health=health,
             stream_replicas=settings.stream_replicas,
+            periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
         )
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
         await _until_stopped(service, bus)

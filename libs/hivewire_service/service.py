@@ -18,14 +18,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from hivewire import codec, limits
+from hivewire import codec
 from hivewire.events import Event
+from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -35,6 +36,7 @@ from hivewire_service.health import Health
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
+from hivewire_service.retention import Cut, Decide, Keeping, Periods, Retention
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import (
     CONNECTION_ERRORS,
@@ -60,7 +62,6 @@ SILENCE_S_MIN = 2.5
 IDLE_S_MAX = 60.0
 OBSERVED_SOON_S = 0.1
 PURGE_EVERY_S = 5.0
-HOUSEKEEPING_EVERY_S = 3600.0
 
 
 class BatchFailed(Exception):
@@ -72,12 +73,20 @@ class BatchFailed(Exception):
         self.cause = cause
 
 
+class Chore(NamedTuple):
+    """What is decided in a turn of its own, and who waits for its commit."""
+
+    decide: Decide
+    done: "asyncio.Future[bool]"
+
+
 @dataclass(slots=True)
 class Turn:
     """What one turn of the loop makes true, and what is said of it afterwards."""
 
     now: datetime
     taken: list[Taken]
+    chore: Chore | None = None
     events: list[Event] = field(default_factory=list)
     stored: list[StoredEvent] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
@@ -94,6 +103,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Service:
@@ -111,6 +121,7 @@ class Service:
         clock: Clock,
         health: Health,
         stream_replicas: int,
+        periods: Periods = Periods(),  # noqa: B008  # it is frozen
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -120,6 +131,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._retention = Retention(self, parts.keeping, periods, clock.now)
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -128,6 +140,7 @@ class Service:
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
         self._observations: deque[Any] = deque()
+        self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
         self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -188,6 +201,17 @@ class Service:
             self._waking_soon = None
         self._wake.set()
 
+    async def do(self, decide: Decide) -> bool:
+        """Let `decide` have a turn of its own, which sees the rows as they stand; return once that is committed.
+
+        Returns:
+            whether there was anything to commit.
+        """
+        chore = Chore(decide, asyncio.get_running_loop().create_future())
+        self._chores.append(chore)
+        self._wake.set()
+        return await chore.done
+
     def silence(self, seconds: float) -> None:
         """Nothing could be heard for so long: deadlines that depend on being heard move."""
         self._silence_s = max(self._silence_s, seconds)
@@ -233,7 +257,7 @@ class Service:
         await self._load(term)
         self._health.set(loading=False)
         metrics.LEASE_OWNER.labels(self.name).set(1)
-        beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
+        beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._retention.run()]
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
 
     async def _work(self, term: Term) -> None:
@@ -250,6 +274,7 @@ class Service:
         self.core.extend(term.vacant_s, now)
         self._forget_waiting()
         self._observations.clear()
+        self._chores.clear()
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
@@ -289,7 +314,8 @@ class Service:
         await self._something_to_do()
         if self._lost:
             raise Fenced(f"{self.name}: another owner has the lease")
-        turn = Turn(self.clock.now(), self._take_waiting())
+        chore = self._chores.popleft() if self._chores else None
+        turn = Turn(self.clock.now(), [] if chore else self._take_waiting(), chore)
         await self._reader.resume()
         try:
             await self._decide(turn)
@@ -313,6 +339,8 @@ class Service:
             raise BatchFailed(turn.taken, error) from error
         self._count(turn)
         await self._publish(turn)
+        if chore is not None and not chore.done.done():
+            chore.done.set_result(bool(turn.stored or turn.records))
 
     def _is_worth_committing(self, turn: Turn, unit: Unit) -> bool:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
@@ -324,6 +352,7 @@ class Service:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
         if not (
             self._waiting
+            or self._chores
             or (self._observations and not self._waking_soon)
             or self._silence_s
             or self._lost
@@ -361,6 +390,9 @@ class Service:
         return received.stream_created == position.stream_created and received.seq <= position.command_seq
 
     async def _decide(self, turn: Turn) -> None:
+        if turn.chore is not None:
+            await self._decide_chore(turn, turn.chore)
+            return
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
@@ -369,6 +401,18 @@ class Service:
             self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
             self._follow(turn, self.core.advance(turn.now))
+
+    async def _decide_chore(self, turn: Turn, chore: Chore) -> None:
+        try:
+            step = await chore.decide(await self.store.owner(), Cut(turn.now, self._position.event_seq))
+        except Exception as error:
+            if is_passing(error):
+                raise
+            chore.done.set_exception(
+                error
+            )  # nothing has changed yet, and the work of the service does not depend on it
+        else:
+            self._follow(turn, step)
 
     async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
         """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""
@@ -427,9 +471,10 @@ class Service:
         turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
-            self.core.evolve(event)
+            if not isinstance(event, Snapshot):  # the state is what a snapshot says
+                self.core.evolve(event)
+                turn.events.append(event)
             seq += 1
-            turn.events.append(event)
             turn.stored.append(
                 StoredEvent(
                     seq=seq,
@@ -497,10 +542,3 @@ class Service:
                 with contextlib.suppress(*TRANSIENT):  # it is tried again with the next commands
                     await self.bus.purge_below(self.subjects.command_stream(self.name), seq)
                     self._purged_seq = seq
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
-            now = self.clock.now()
-            await self.store.add_event_partitions(now)
-            await self.store.drop_old_outcomes(now - timedelta(seconds=limits.OUTCOME_KEPT_S))

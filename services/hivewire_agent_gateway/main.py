@@ -10,6 +10,7 @@ from hivewire_agent_gateway.core import AgentGateway
 from hivewire_agent_gateway.credentials import credentials
 from hivewire_agent_gateway.door.serve import door
 from hivewire_agent_gateway.gateway_rows import GatewayRows
+from hivewire_agent_gateway.keeping import KEEPING
 from hivewire_agent_gateway.reads import READS
 from hivewire_agent_gateway.sessions.dispatching import Bounds
 from hivewire_service.answer import Query
@@ -25,7 +26,9 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with beats, and what follows from its commits."""
     core = AgentGateway(Bounds(settings.sessions_max, settings.sessions_per_agent_max))
     aftermath = Aftermath(core, settings)
-    return Parts(core, GatewayRows(core, subjects, aftermath), while_owner=(follow_beats, aftermath.run))
+    return Parts(
+        core, GatewayRows(core, subjects, aftermath), while_owner=(follow_beats, aftermath.run), keeping=KEEPING
+    )
 
 
 def admin(settings: Settings) -> Mapping[str, Query]:

@@ -10,6 +10,7 @@ from hivewire.errors import BadUsage
 from hivewire.events.agent import AgentWaiting
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, Subjects
 from hivewire_broker.core import Broker
+from hivewire_broker.keeping import keeping
 from hivewire_broker.presence import FleetSeen, WaitsSeen
 from hivewire_broker.reads import READS
 from hivewire_broker.rows import TaskRows, read_agents, read_waits
@@ -25,7 +26,8 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents and with their beats."""
     weights = read_weights(settings.weights) if settings.weights else DEFAULT_WEIGHTS
     core = Broker(settings.hive, weights, settings.owner_rate)
-    return Parts(core, TaskRows(core, subjects), while_owner=(follow_agents, follow_beats, follow_waits))
+    feeds = (follow_agents, follow_beats, follow_waits)
+    return Parts(core, TaskRows(core, subjects), while_owner=feeds, keeping=keeping(core))
 
 
 def read_weights(file: Path) -> dict[str, float]:

@@ -9,6 +9,7 @@ from hivewire_service.service import Parts
 from hivewire_service.settings import Settings
 from hivewire_tick_engine.callables import Callables, registered
 from hivewire_tick_engine.core import TickEngine
+from hivewire_tick_engine.keeping import keeping
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
 
@@ -18,7 +19,8 @@ def parts(settings: Settings, _subjects: Subjects) -> Parts:
     targets = registered(settings.callables)
     core = TickEngine(targets.keys())
     callables = Callables(core, targets)
-    return Parts(core, SimulationRows(core, callables.dispatched), while_owner=(callables.run,))
+    rows = SimulationRows(core, callables.dispatched)
+    return Parts(core, rows, while_owner=(callables.run,), keeping=keeping(rows))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)
