@@ -22,6 +22,8 @@ def described(kind: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return Annotated[(described(arguments[0]), *arguments[1:])]
+    if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
+        return _shadow(kind)
     if origin in (Union, UnionType):
         return Union[tuple(described(one) for one in arguments)]  # noqa: UP007 - made at run time
     if origin in (list, dict, tuple):
@@ -30,16 +32,18 @@ def described(kind: Any) -> Any:
 
 
 @cache
-def _shadow(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    config = kind.__struct_config__
+def _shadow(kind: Any) -> type[msgspec.Struct]:
+    struct: type[msgspec.Struct] = get_origin(kind) or kind
+    config = struct.__struct_config__
     return msgspec.defstruct(
-        kind.__name__,
+        struct.__name__ + "".join(one.__name__ for one in get_args(kind)),  # PageOf[TaskView] is a PageOfTaskView
         [_field(one) for one in msgspec.structs.fields(kind)],
-        namespace={"__doc__": kind.__doc__},
+        namespace={"__doc__": struct.__doc__},
         kw_only=True,
-        module=kind.__module__,  # tells structs of the same name apart
+        module=struct.__module__,  # tells structs of the same name apart
         tag_field=config.tag_field,
         tag=config.tag,
+        forbid_unknown_fields=config.forbid_unknown_fields,
     )
 
 

@@ -24,6 +24,8 @@ REREAD_S = 10.0
 POLL_S = 1.0
 """The same where the credentials may not listen to events."""
 PAGE = 200
+HEARD_BYTES_MAX = 4 * 1024 * 1024
+"""Live events that wait for a reader who is slower than they come; then history has them, at the reader's pace."""
 OVERLAP = timedelta(seconds=5)
 """Of two writers one may commit later what happened earlier: so far back history is read again."""
 
@@ -98,17 +100,23 @@ class _Live:
     listening: Listening | None = None
     caught_up: bool = False
     """Whether the stored history was read to its end, so that the last event seen is the last there was."""
-    _heard: asyncio.Queue[EventView | None] = field(default_factory=asyncio.Queue)
+    _heard: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    _heard_bytes: int = 0
     _seen: dict[str, int] = field(default_factory=dict)
     _stale: bool = False
 
     def hear(self, _: str, body: bytes) -> None:
-        """Take a live event. After a lost connection it may have predecessors that we missed: history has both."""
-        event = None if self._stale else event_view(body)
-        if event is not None:
-            self._heard.put_nowait(event)
+        """Take a live event. Where one may have predecessors that we missed history has both."""
+        if self._stale:
+            return
+        if self._heard_bytes + len(body) > HEARD_BYTES_MAX:
+            self.turn_stale()
+            return
+        self._heard_bytes += len(body)
+        self._heard.put_nowait(body)
 
-    def disconnected(self) -> None:
+    def turn_stale(self) -> None:
+        """Events are missed from now on: after those that were heard, history is read."""
         self._stale = True
         self._heard.put_nowait(None)
 
@@ -138,7 +146,10 @@ class _Live:
     async def _next(self) -> EventView | None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REREAD_S if self.listening else POLL_S):
-                return await self._heard.get()
+                while (body := await self._heard.get()) is not None:
+                    self._heard_bytes -= len(body)
+                    if event := event_view(body):
+                        return event
         return None
 
 
@@ -147,11 +158,11 @@ async def _live(connection: Connection, query: reads.ListEvents, service: str = 
     live = _Live(connection, service)
     with contextlib.suppress(RefusedError):  # then history alone is read, now and then
         live.listening = await connection.listen(_subject(connection, query), live.hear)
-    connection.on_disconnect.append(live.disconnected)
+    connection.on_disconnect.append(live.turn_stale)
     try:
         yield live
     finally:
-        connection.on_disconnect.remove(live.disconnected)
+        connection.on_disconnect.remove(live.turn_stale)
         if live.listening:
             await live.listening.stop()
 

@@ -53,6 +53,10 @@ START_TIMEOUT_S: Final = 60.0
 TASK_TIMEOUT_S: Final = 300.0
 TASK_RETRIES: Final = 3
 
+REPLAY_RATE: Final = 50.0
+"""Dead letters a second that a replay opens: a fleet that was down does not get everything at once."""
+REPLAY_RATE_MAX: Final = 1_000.0
+
 # --- agents -----------------------------------------------------------------------------------------
 SLOTS_MAX: Final = 10_000
 BEAT_INTERVAL_S: Final = 5.0

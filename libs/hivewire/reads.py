@@ -99,6 +99,12 @@ class ListSessions(msgspec.Struct, kw_only=True, omit_defaults=True):
     cursor: fields.Name | None = None
 
 
+class OneReplay(msgspec.Struct):
+    """Names a replay of dead letters."""
+
+    replay_id: fields.Token
+
+
 class OneReject(msgspec.Struct):
     """Names a reject."""
 

@@ -14,6 +14,7 @@ TaskStatus = Literal[
 ]
 AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
 PhaseStatus = Literal["pending", "running", "blocked", "completed"]
+ReplayStatus = Literal["running", "completed", "stopped"]
 InitiativeStatus = Literal["active", "completed"]
 ConversationState = Literal["asked", "delivered", "answered", "expired", "withdrawn", "undeliverable"]
 MessageState = Literal["sent", "delivered", "undeliverable"]
@@ -48,6 +49,33 @@ class InitiativeBrief(msgspec.Struct, omit_defaults=True):
     status: InitiativeStatus
     phases: list[PhaseBrief] = []
     created: bool | None = None
+
+
+class ReplayBrief(msgspec.Struct):
+    """The reply to a command about a replay: how it stands after the commit."""
+
+    replay_id: str
+    status: ReplayStatus
+    replayed: int = 0
+    refused: int = 0
+
+
+class ReplayView(msgspec.Struct, kw_only=True):
+    """A replay of dead letters. `remaining` counts what it has not tried yet, where one replay is shown."""
+
+    replay_id: str
+    by: str
+    status: ReplayStatus
+    rate: float
+    owner: str | None = None
+    phase: str | None = None
+    error: str | None = None
+    reason: str = ""
+    replayed: int = 0
+    refused: int = 0
+    remaining: int = 0
+    started_at: datetime
+    ended_at: datetime | None = None
 
 
 class BatchItem(msgspec.Struct, omit_defaults=True):
@@ -199,6 +227,7 @@ class AgentView(msgspec.Struct, kw_only=True):
     owner: str | None = None
     instance: str | None = None
     endpoint_url: str | None = None
+    wake: str | None = None
     connection_status: Literal["connected", "disconnected"] = "disconnected"
     labels: dict[str, str] = {}
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
@@ -468,8 +497,10 @@ class TokenView(msgspec.Struct):
     revoked_at: datetime | None = None
 
 
-class RevokedTokens(msgspec.Struct):
-    """How many tokens of a name were revoked."""
+class RevokedTokens(msgspec.Struct, omit_defaults=True):
+    """How many tokens of a name were revoked. `nats` false: NATS credentials of the name hold until they expire, since
+    this gateway does not have the keys of nats-server's operator."""
 
     name: str
     revoked: int
+    nats: bool = True

@@ -16,19 +16,20 @@ from typing import Any
 
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, rehearsal
 from hivewire.asking import Asking
 from hivewire.commands.broker import Complete, Fail, Progress, Start
 from hivewire.connection import Connection, outcome
 from hivewire.envelope import REPLY_OK, Envelope
 from hivewire.errors import HivewireError, NotReachable, Permanent, RefusedError
 from hivewire.handlers import Handlers, error_text, storable
-from hivewire.inbox import CancelAttempt, Held, TaskDispatch
-from hivewire.subjects import BROKER
+from hivewire.inbox import CancelAttempt, HaltSession, Held, SessionDispatch, TaskDispatch
+from hivewire.subjects import AGENT_GATEWAY, BROKER
 from hivewire.task import Task, TaskContext, ThreadContext
 
 Key = tuple[str, int]
 Report = Complete | Fail
+VERBS: dict[type[rehearsal.Report], str] = {Start: "start", Progress: "progress", Complete: "complete", Fail: "fail"}
 
 NOT_OURS = frozenset({403, 404, 409})
 """Statuses that say: this attempt is no longer yours."""
@@ -49,6 +50,8 @@ class Attempt:
     """One attempt in our hands."""
 
     task: Task
+    rehearsed: bool = False
+    """It is a message of a simulation: what is reported goes to its session."""
     running: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     given_up: bool = False
@@ -101,7 +104,12 @@ class Workbench:
     # --- what the agent's beat says -------------------------------------------------------------------
     @property
     def held(self) -> list[Held]:
-        return [Held(*key) for key in self._held]
+        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.rehearsed]
+
+    @property
+    def sessions(self) -> list[str]:
+        """The dispatches of simulations."""
+        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.rehearsed]
 
     @property
     def free_slots(self) -> int:
@@ -115,26 +123,38 @@ class Workbench:
         return self._threads_busy
 
     # --- what the inbox brings ------------------------------------------------------------------------
-    def take(self, dispatch: TaskDispatch) -> None:
-        """Begin an attempt, or wait for a free slot. One that is held already is not begun twice."""
-        key = (dispatch.task_id, dispatch.attempt)
-        if self._stopping or dispatch.instance != self._instance or key in self._held:
+    def hear(self, message: TaskDispatch | CancelAttempt | SessionDispatch | HaltSession) -> None:
+        """Begin an attempt at a task or, in a rehearsal, at a simulation's message; or stop working on one."""
+        match message:
+            case TaskDispatch():
+                self._take(Attempt(Task(message)))
+            case CancelAttempt(task_id=task_id, attempt=number):
+                self._cancel((task_id, number), message.reason, message.instance)
+            case SessionDispatch():
+                task = rehearsal.as_task(message, sorted(self._handlers.capabilities))
+                self._take(Attempt(Task(task), rehearsed=True))
+            case HaltSession():
+                for key in [key for key in self._held if _message_id(key) == message.message_id]:
+                    self._cancel(key, message.reason)
+
+    def _take(self, attempt: Attempt) -> None:
+        """Begin at once, or wait for a free slot. What is held already is not begun twice."""
+        if self._stopping or attempt.task.dispatch.instance != self._instance or attempt.key in self._held:
             return
-        attempt = Attempt(Task(dispatch))
-        self._held[key] = attempt
+        self._held[attempt.key] = attempt
         self._idle.clear()
-        ended = self._ended.get(key)
+        ended = self._ended.get(attempt.key)
         if ended is not None:
             self._report(attempt, ended)
             return
         self._waiting.append(attempt)
         self._fill()
 
-    def cancel(self, order: CancelAttempt) -> None:
+    def _cancel(self, key: Key, reason: str, instance: str | None = None) -> None:
         """Stop working on an attempt that is no longer ours."""
-        attempt = self._held.get((order.task_id, order.attempt))
-        if attempt is not None and order.instance == self._instance:
-            self._give_up(attempt, order.reason or "it was cancelled")
+        attempt = self._held.get(key)
+        if attempt is not None and instance in (None, self._instance):
+            self._give_up(attempt, reason or "it was cancelled")
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._slots:
@@ -169,8 +189,7 @@ class Workbench:
     # --- one attempt ----------------------------------------------------------------------------------
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
-        begun = Start(task.id, task.attempt, self._instance)
-        self._post(attempt, "start", begun)
+        self._post(attempt, Start(task.id, task.attempt, self._instance))
         context = attempt.context = TaskContext(
             task, self._connection, lambda *said: self._progress(attempt, *said), self._asking
         )
@@ -228,15 +247,19 @@ class Workbench:
 
     # --- reports --------------------------------------------------------------------------------------
     def _progress(self, attempt: Attempt, fraction: float | None, text: str) -> None:
-        self._post(
-            attempt, "progress", Progress(*attempt.key, self._instance, progress=fraction, message=storable(text))
-        )
+        self._post(attempt, Progress(*attempt.key, self._instance, progress=fraction, message=storable(text)))
 
-    def _post(self, attempt: Attempt, verb: str, data: object) -> None:
+    def _post(self, attempt: Attempt, report: Start | Progress) -> None:
         """Report something that the attempt goes on after."""
         with contextlib.suppress(NotReachable):  # the connection was closed, we stop
-            answer = self._connection.post(BROKER, verb, data)
+            answer = self._say(attempt, report)
             answer.add_done_callback(lambda answer: self._heard(attempt, answer))
+
+    def _say(self, attempt: Attempt, report: rehearsal.Report) -> asyncio.Future[Envelope]:
+        """Tell whoever gave us the attempt."""
+        if attempt.rehearsed:
+            return self._connection.post(AGENT_GATEWAY, *rehearsal.as_said(report))
+        return self._connection.post(BROKER, VERBS[type(report)], report)
 
     def _heard(self, attempt: Attempt, answer: asyncio.Future[Envelope]) -> None:
         refusal = _refusal(answer)
@@ -246,7 +269,7 @@ class Workbench:
     def _report(self, attempt: Attempt, report: Report) -> None:
         """Report how the attempt ended, until somebody replies."""
         try:
-            answer = self._connection.post(BROKER, "complete" if isinstance(report, Complete) else "fail", report)
+            answer = self._say(attempt, report)
         except NotReachable:
             return  # the connection was closed, we stop
         except RefusedError as error:
@@ -306,6 +329,11 @@ class Workbench:
     def close(self) -> None:
         """Begin no more threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _message_id(key: Key) -> str:
+    """How the gateway names the attempt of a session."""
+    return f"{key[0]}.{key[1]}"
 
 
 def _encoded(value: Any) -> msgspec.Raw:

@@ -210,9 +210,10 @@ class Remains:
         types: Iterable[str] | None = None,
         catalogue: Mapping[str, type[Event]] = CATALOGUE,
     ) -> None:
-        """Read with `connection`, in one transaction.
+        """Read in one transaction.
 
         Args:
+            connection: has that transaction.
             writer: whose history it is.
             begins: entity -> the type of its first event, for entities that cannot be understood without it.
             types: the events that matter; without it all of them.

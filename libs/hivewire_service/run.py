@@ -48,7 +48,7 @@ class Definition:
     name: str
     parts: Callable[[Settings, Subjects], Parts]
     reads: Mapping[str, Query]
-    admin: Callable[[Settings], Mapping[str, Query]] = field(default=lambda _: {})
+    admin: Callable[[Surroundings], Mapping[str, Query]] = field(default=lambda _: {})
     door: Callable[[Surroundings], AbstractAsyncContextManager[None]] | None = None
     """Serves the hive's HTTP port. Any number of processes may be doors, beside the owner or within it."""
 
@@ -72,13 +72,12 @@ async def run(definition: Definition, settings: Settings) -> None:
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
-        answers = Answers(
-            definition.name, bus, store, subjects, {**definition.reads, **history.READS}, definition.admin(settings)
-        )
+        around = Surroundings(settings, subjects, bus, store, health)
+        reads = {**definition.reads, **history.READS}
+        answers = Answers(definition.name, bus, store, subjects, reads, definition.admin(around))
         await answers.start(version("hivewire"))
         if definition.door and settings.part != "core":
-            surroundings = Surroundings(settings, subjects, bus, store, health)
-            await stack.enter_async_context(definition.door(surroundings))
+            await stack.enter_async_context(definition.door(around))
         if definition.door and settings.part == "door":
             health.set(role="door", loading=False)
             log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)

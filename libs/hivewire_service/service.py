@@ -13,13 +13,12 @@ committed to the rejects.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -50,18 +49,22 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
-PULSE_S = 1.0
-SILENCE_S_MIN = 2.5
-"""A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
 IDLE_S_MAX = 60.0
+WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
-PURGE_EVERY_S = 5.0
+TERM_PAUSE_FIRST_S = 0.1
+TERM_PAUSE_S_MAX = 5.0
+HEALTHY_S = 30.0
+"""A term that lasted so long, or that decided a command, had begun well."""
 
 
 class BatchFailed(Exception):
@@ -143,13 +146,13 @@ class Service:
         self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
-        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._pulse = Pulse()
         self._lost = False
+        self._decided = False
         self._stopping = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._purged_seq = 0
         self._one_by_one_until = 0
         self._poison: Taken | None = None
         self._outbox: Outbox
@@ -157,27 +160,39 @@ class Service:
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Own the service whenever that is possible, until `stop`."""
+        """Own the service whenever that is possible, until `stop`.
+
+        A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
+        """
+        pause_s = 0.0
         while not self._stopping:
             self._health.set(role="standby", loading=True)
-            acquiring = asyncio.ensure_future(self._lease.acquire())
-            term = await self._unless_stopped(acquiring)
+            term = await self._unless_stopped(self._lease.acquire())
             if term is None:
                 return
-            self._lost = False
-            self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
-            log.info("owner", service=self.name, epoch=term.epoch)
-            metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
-            try:
-                await self._own(term)
-            except Exception as error:  # noqa: BLE001  # what it does not know is raised again
-                self._set_back(error)
-                await self.store.drop_owner()
-            else:
-                await self._lease.release(term)
-            finally:
-                metrics.LEASE_OWNER.labels(self.name).set(0)
-                self._lease.stop()
+            began_s = time.monotonic()
+            await self._serve(term)
+            if self._decided or time.monotonic() - began_s > HEALTHY_S:
+                pause_s = 0.0
+            await self._unless_stopped(asyncio.sleep(pause_s))
+            pause_s = min(2 * pause_s or TERM_PAUSE_FIRST_S, TERM_PAUSE_S_MAX)
+
+    async def _serve(self, term: Term) -> None:
+        """Own the service until `stop`, or until something went wrong."""
+        self._lost = self._decided = False
+        self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
+        log.info("owner", service=self.name, epoch=term.epoch)
+        metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
+        try:
+            await self._own(term)
+        except Exception as error:  # noqa: BLE001  # what it does not know is raised again
+            self._set_back(error)
+            await self.store.drop_owner()
+        else:
+            await self._lease.release(term)
+        finally:
+            metrics.LEASE_OWNER.labels(self.name).set(0)
+            self._lease.stop()
 
     def stop(self) -> None:
         """End after the current turn."""
@@ -217,16 +232,18 @@ class Service:
         self._silence_s = max(self._silence_s, seconds)
         self._wake.set()
 
-    async def _unless_stopped(self, acquiring: "asyncio.Future[Term]") -> Term | None:
-        while not acquiring.done():
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for something; None: told to stop before."""
+        waited_for = asyncio.ensure_future(coroutine)
+        while not waited_for.done():
             self._wake.clear()
             if self._stopping:
-                acquiring.cancel()
+                waited_for.cancel()
                 return None
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait((acquiring, waking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waited_for, waking), return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
-        return acquiring.result()
+        return waited_for.result()
 
     def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def lost() -> None:
@@ -257,7 +274,13 @@ class Service:
         await self._load(term)
         self._health.set(loading=False)
         metrics.LEASE_OWNER.labels(self.name).set(1)
-        beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._retention.run()]
+        beside = (
+            self._reader.run(),
+            self._outbox.run(),
+            self._pulse.run(self.silence),
+            purge(self.bus, self.subjects.command_stream(self.name), lambda: self._position.command_seq),
+            self._retention.run(),
+        )
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
 
     async def _work(self, term: Term) -> None:
@@ -287,7 +310,7 @@ class Service:
             room=self._has_room,
             silence=self.silence,
         )
-        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._pulse = Pulse()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -333,6 +356,7 @@ class Service:
                     await self.store.commit(term.epoch, unit)
                 self._position = position
                 self._committed_s = time.monotonic()
+                self._decided = self._decided or bool(turn.taken)
         except Exception as error:
             if is_passing(error) or not turn.taken:
                 raise
@@ -346,7 +370,7 @@ class Service:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
         if turn.taken or unit.writes or turn.stored:
             return True
-        return unit.position != self._position and time.monotonic() - self._committed_s >= PULSE_S
+        return unit.position != self._position and time.monotonic() - self._committed_s >= WATERMARK_EVERY_S
 
     async def _something_to_do(self) -> None:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
@@ -362,9 +386,9 @@ class Service:
             due = self.core.next_due()
             pause_s = IDLE_S_MAX if due is None else (due - self.clock.now()).total_seconds()
             if self._outbox.published_seq != self._position.published_seq or self._outbox.backlog:
-                pause_s = min(pause_s, PULSE_S)
+                pause_s = min(pause_s, WATERMARK_EVERY_S)
             if self._reader.is_deaf:
-                pause_s = max(pause_s, PULSE_S)
+                pause_s = max(pause_s, WATERMARK_EVERY_S)
             if pause_s > 0 and not self._stopping:
                 timer = asyncio.get_running_loop().call_later(min(pause_s, IDLE_S_MAX), self._wake.set)
                 await self._wake.wait()
@@ -425,9 +449,7 @@ class Service:
         return await self.store.known_outcomes(connection, kept) if kept else {}
 
     def _note_silence(self, now: datetime) -> None:
-        pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
-        silence_s, self._silence_s = max(self._silence_s, gap_s), 0.0
+        silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
         if silence_s > SILENCE_S_MIN:
             log.info("could not listen, deadlines move", service=self.name, seconds=round(silence_s, 1))
             metrics.SILENCE_SECONDS.labels(self.name).inc(silence_s)
@@ -522,23 +544,3 @@ class Service:
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
-
-    # beside the loop --------------------------------------------------------------------------------
-    async def _pulse(self) -> None:
-        """Tell a pause of the whole process from mere idleness."""
-        while True:
-            await asyncio.sleep(PULSE_S)
-            pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-            gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
-            if gap_s > SILENCE_S_MIN:
-                self.silence(gap_s)
-
-    async def _purge(self) -> None:
-        """Remove decided commands from the stream, all but the last one, by which the stream is recognised."""
-        while True:
-            await asyncio.sleep(PURGE_EVERY_S)
-            seq = self._position.command_seq
-            if seq != self._purged_seq and self.bus.connected:
-                with contextlib.suppress(*TRANSIENT):  # it is tried again with the next commands
-                    await self.bus.purge_below(self.subjects.command_stream(self.name), seq)
-                    self._purged_seq = seq

@@ -32,6 +32,7 @@ _DECIDE: Mapping[str, Callable[[Registry, Command, datetime], Step | Refusal]] =
     "drain": control.drain,
     "undrain": control.undrain,
     "remove": control.remove,
+    "wake": control.wake,
 }
 _DECIDE_SESSION: Mapping[str, Callable[[Sessions, Command, datetime], Step | Refusal | answering.Verdict]] = {
     "progress": answering.progress,
@@ -113,7 +114,9 @@ class AgentGateway:
             self._desk.follow_agent(event)
 
     def observe(self, observation: Any, now: datetime) -> Step:
-        """A beat of an agent or a door, a task for a remote agent, or what became of a report or an action."""
+        """A beat of an agent or a door, a task for a remote agent, or what became of a report, an action or a wake."""
+        if isinstance(observation, control.NotWoken):
+            return control.not_woken(self.registry, observation)
         if not isinstance(observation, Beat):
             return self._desk.observe(observation, now)
         agent = self.registry.get(observation.agent_id)

@@ -25,7 +25,7 @@ from hivewire.views import AttemptView, QueueView, TaskView
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Phase
 from hivewire_broker.rows import SQL
-from hivewire_broker.snapshots import STOOD, KeptTask, kept_task, restore_task
+from hivewire_broker.snapshots import STOOD, KeptTask, kept_task, restore_tasks
 from hivewire_broker.state import State
 from hivewire_broker.stored import updated
 from hivewire_broker.task import Attempt, Task
@@ -72,7 +72,7 @@ class Past:
         self._updated_at = kept.updated_at
         self._texts_dropped = True
         self._know_phase(kept.created.phase_id)
-        restore_task(self._state, kept)
+        restore_tasks(self._state, [kept])
 
     @property
     def known(self) -> bool:

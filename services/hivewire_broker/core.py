@@ -10,8 +10,8 @@ from hivewire.commands.broker import VERBS
 from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
-from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, TaskBrief
-from hivewire_broker import approval, control, initiatives, phases, presence, reports
+from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, TaskBrief
+from hivewire_broker import approval, control, initiatives, phases, presence, replays, reports
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
 from hivewire_broker.dispatching import dispatch, dispatch_next
@@ -19,6 +19,7 @@ from hivewire_broker.draft import Draft
 from hivewire_broker.evolve import evolve
 from hivewire_broker.fleet import AgentSeen, Fleet
 from hivewire_broker.matching import Matcher
+from hivewire_broker.replays import ReplayMoved
 from hivewire_broker.retry import after_attempt, dead_letter
 from hivewire_broker.scoring import DEFAULT_WEIGHTS, weights_in_order
 from hivewire_broker.state import State
@@ -117,6 +118,10 @@ class Broker:
                 answer = dispatch(self.state, self._assigner, command, now)
             case "dispatch_next":
                 answer = dispatch_next(self._assigner, command, now)
+            case "replay":
+                answer = replays.start(self.state.replays, command, now)
+            case "stop_replay":
+                answer = replays.stop(self.state.replays, command, now)
             case verb:
                 answer = _DECIDERS[verb](self.state, command, now)
         if isinstance(answer, Step):
@@ -126,7 +131,7 @@ class Broker:
     def _note_subject(self, command: Command, step: Step) -> None:
         """What a command that named nothing was about is what its last event is about."""
         data, events = command.data, list(step.events)
-        named = (getattr(data, name, None) for name in ("task_id", "phase_id", "id"))
+        named = (getattr(data, name, None) for name in ("task_id", "phase_id", "replay_id", "id"))
         self._about = next((name for name in named if name), None) or (events[-1].entity_id if events else command.id)
         self._created = bool(events)
 
@@ -135,7 +140,9 @@ class Broker:
         evolve(self.state, event)
 
     def observe(self, observation: Any, now: datetime) -> Step:
-        """Take in an agent's event or beat."""
+        """Take in an agent's event or beat, or how far a replay is."""
+        if isinstance(observation, ReplayMoved):
+            return replays.observe(self.state.replays, observation, now)
         draft = Draft()
         presence.observe(draft, self.state, self.fleet, observation, now)
         return draft.step()
@@ -164,12 +171,15 @@ class Broker:
             for task in held.values():
                 task.attempts[-1].grace_s += silence_s
 
-    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief:
+    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief | ReplayBrief:
         """How what a command is about stands now; for a batch the verdict on each of its tasks."""
         if command.verb.endswith("_phase"):
             return self._phase_brief(self._about, self._created if command.verb == "create_phase" else None)
         if command.verb.endswith("_initiative"):
             return self._initiative_brief(command)
+        if command.verb in {"replay", "stop_replay"}:
+            replay = self.state.replays[self._about]
+            return ReplayBrief(replay.replay_id, replay.status, replay.replayed, replay.refused)
         if command.verb == "submit_batch":
             for item in self._verdict:
                 item.status = self.state.tasks[item.task_id].status if item.task_id else None

@@ -9,7 +9,8 @@ from hivewire.events.base import Event
 from hivewire.events.initiative import InitiativeEvent
 from hivewire.events.kept import AgentRemembered, TaskRemoved
 from hivewire.events.phase import PhaseEvent
-from hivewire_broker import phase_evolve
+from hivewire.events.replay import ReplayEvent
+from hivewire_broker import phase_evolve, replays
 from hivewire_broker.moments import microseconds, span_us
 from hivewire_broker.state import History, State
 from hivewire_broker.states import IllegalTransition, next_attempt_status, next_task_status
@@ -36,6 +37,9 @@ def evolve(state: State, event: Event) -> None:
         return
     if isinstance(event, (TaskRemoved, AgentRemembered)):
         _kept(state, event)
+        return
+    if isinstance(event, ReplayEvent):
+        replays.evolve(state.replays, event)
         return
     task = state.tasks.get(event.entity_id)
     if task is None:
@@ -251,6 +255,10 @@ def _updated(state: State, task: Task, event: events.TaskUpdated) -> None:
         task.kinship = relabelled(task.kinship, event.labels)
     if event.timeout_seconds is not None:
         task.timeout_s = event.timeout_seconds
+    if event.depends_on is not None:
+        state.forget_dependencies(task)
+        task.depends_on = tuple(event.depends_on)
+        state.watch_dependencies(task)
     if event.priority is not None:
         task.priority = event.priority
         state.queue.move(task)

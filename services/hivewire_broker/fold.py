@@ -10,7 +10,7 @@ from hivewire import codec
 from hivewire.events.kept import Snapshot, TaskRemoved
 from hivewire.events.task import TaskCompleted, TaskCreated, TaskPendingApproval, TaskRejected, TaskUpdated
 from hivewire.subjects import BROKER
-from hivewire_broker import phase_rows
+from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.rows import CHUNK, SQL, read_state, read_tasks
@@ -21,7 +21,12 @@ from hivewire_broker.stored import created_of, updated
 from hivewire_broker.task import Attempt, Task
 from hivewire_service.retention import Remains
 
-_BEGINS: Final = {"task": "task.created", "phase": "phase.created", "initiative": "initiative.created"}
+_BEGINS: Final = {
+    "task": "task.created",
+    "phase": "phase.created",
+    "initiative": "initiative.created",
+    "replay": "replay.started",
+}
 _DERIVED: Final = frozenset({"in_line", "armed_at", "requirements", "attempts"})
 _DERIVED_OF_PLANS: Final = frozenset({"open", "bad", "completed", "phases"})
 _REMEMBERED: Final = frozenset({"grace_s", "pause", "sent_at"})
@@ -77,9 +82,8 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
         replay.found += remains.found
         stored = State(ended_max=sys.maxsize)
         await phase_rows.read(connection, stored)
-        async for chunk in read_tasks(connection, stored, SQL.load_all):
-            for task in chunk:
-                stored.add(task)
+        stored.replays = await replay_rows.read(connection)
+        stored.add_all([task async for chunk in read_tasks(connection, stored, SQL.load_all) for task in chunk])
         found = replay.found + compare(replay.state, stored)
         found += await _compare_contents(connection, replay)
         loaded = await read_state(connection)
@@ -99,9 +103,9 @@ def compare(folded: State, stored: State) -> list[str]:
 
 
 def _compare_plans(folded: State, stored: State) -> list[str]:
-    """What two states say differently about phases and initiatives."""
+    """What two states say differently about phases, initiatives and replays."""
     found = []
-    for name in ("phases", "initiatives"):
+    for name in ("phases", "initiatives", "replays"):
         said, kept = getattr(folded, name), getattr(stored, name)
         for plan_id in sorted(said.keys() | kept.keys()):
             one, other = said.get(plan_id), kept.get(plan_id)

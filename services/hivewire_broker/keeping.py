@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
+from hivewire import codec
 from hivewire.events import Event
-from hivewire.events.kept import InitiativeSnapshot, PhaseSnapshot, Snapshot, TaskRemoved, TaskSnapshot
+from hivewire.events.kept import InitiativeSnapshot, PhaseSnapshot, ReplaySnapshot, Snapshot, TaskRemoved, TaskSnapshot
 from hivewire_broker.as_of import fold_through
 from hivewire_broker.core import Broker
 from hivewire_broker.rows import SQL
@@ -17,7 +18,7 @@ STEP_AGENTS = 500
 
 
 def keeping(broker: Broker) -> Keeping:
-    """Ended tasks go; phases and initiatives, which are few, stay. What is known of agents is carried along."""
+    """Ended tasks go; phases, initiatives and replays, which are few, stay. What is known of agents is carried along."""
 
     async def phases(_connection: asyncpg.Connection, ids: Sequence[str], cut: Cut) -> Iterable[Snapshot]:
         known = broker.state.phases
@@ -35,6 +36,13 @@ def keeping(broker: Broker) -> Keeping:
             for key in ids
         ]
 
+    async def replays(_connection: asyncpg.Connection, ids: Sequence[str], cut: Cut) -> Iterable[Snapshot]:
+        known = broker.state.replays
+        return [
+            ReplaySnapshot(replay_id=key, as_of=cut.as_of, through=cut.through, state=codec.raw(known[key]))
+            for key in ids
+        ]
+
     async def histories(connection: asyncpg.Connection, cut: Cut) -> Step:
         rows = await connection.fetch(SQL.histories_to_remember, cut.as_of, STEP_AGENTS)
         return Step([remembered(row["agent_id"], broker.state.history[row["agent_id"]]) for row in rows])
@@ -42,6 +50,7 @@ def keeping(broker: Broker) -> Keeping:
     kinds = (
         Kind("initiative", "initiative", InitiativeSnapshot, initiatives),
         Kind("phase", "phase", PhaseSnapshot, phases),
+        Kind("replay", "replay", ReplaySnapshot, replays),
         Kind("task", "task", TaskSnapshot, _tasks, dated=True, expired=SQL.expired_tasks, removed=_removed),
     )
     return Keeping(kinds, carry=histories)

@@ -13,6 +13,7 @@ from hivewire_broker.core import Broker
 from hivewire_broker.keeping import keeping
 from hivewire_broker.presence import FleetSeen, WaitsSeen
 from hivewire_broker.reads import READS
+from hivewire_broker.replayer import Replayer
 from hivewire_broker.rows import TaskRows, read_agents, read_waits
 from hivewire_broker.scoring import DEFAULT_WEIGHTS
 from hivewire_service.follow import Follower, follow_beats
@@ -26,8 +27,9 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents and with their beats."""
     weights = read_weights(settings.weights) if settings.weights else DEFAULT_WEIGHTS
     core = Broker(settings.hive, weights, settings.owner_rate)
-    feeds = (follow_agents, follow_beats, follow_waits)
-    return Parts(core, TaskRows(core, subjects), while_owner=feeds, keeping=keeping(core))
+    replayer = Replayer(core, settings)
+    beside = (follow_agents, follow_beats, follow_waits, replayer.run)
+    return Parts(core, TaskRows(core, subjects, replayer.committed), while_owner=beside, keeping=keeping(core))
 
 
 def read_weights(file: Path) -> dict[str, float]:

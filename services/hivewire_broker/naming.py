@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hivewire import codec
-from hivewire.commands.broker import Submit, SubmitBatch
+from hivewire.commands.broker import Submit, SubmitBatch, Update
 from hivewire.ids import task_id_for_key, task_id_in_batch
 from hivewire_service.core import Command
 
@@ -25,6 +25,8 @@ def named_tasks(hive: str, command: Command) -> Iterator[str]:
                 submit_or_not = codec.decode_as(raw, Submit, "task")
                 if isinstance(submit_or_not, Submit):
                     yield from _named_by(hive, command.sender, submit_or_not, task_id_in_batch(command.id, index))
+        case Update() as update:
+            yield from (update.task_id, *(update.depends_on or ()))
         case data if (task_id := getattr(data, "task_id", None)) is not None:
             yield task_id
 

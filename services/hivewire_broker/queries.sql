@@ -40,6 +40,16 @@ FROM unnest(
 INSERT INTO task_dependency (task_id, depends_on_id)
 SELECT task_id, depends_on_id FROM unnest($1::text[], $2::text[]) AS new (task_id, depends_on_id)
 
+-- name: drop_dependencies
+DELETE FROM task_dependency
+WHERE task_id = ANY($1::text[])
+  AND (task_id, depends_on_id) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))
+
+-- name: add_dependencies
+INSERT INTO task_dependency (task_id, depends_on_id)
+SELECT task_id, depends_on_id FROM unnest($1::text[], $2::text[]) AS new (task_id, depends_on_id)
+ON CONFLICT DO NOTHING
+
 -- name: update_tasks
 UPDATE task SET
     status = new.status, queued = new.queued, unmatched = new.unmatched, attempt = new.attempt,
@@ -54,16 +64,17 @@ UPDATE task SET
     timeout_seconds = coalesce(new.timeout_seconds, task.timeout_seconds),
     labels = coalesce(new.labels::jsonb, task.labels),
     metadata = coalesce(new.metadata, task.metadata),
+    depends_on = coalesce(new.depends_on::text[], task.depends_on),
     updated_at = $1
 FROM unnest(
     $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::text[], $8::integer[], $9::integer[],
     $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::text[], $16::timestamptz[],
     $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::smallint[], $22::float8[], $23::text[],
-    $24::text[]
+    $24::text[], $25::text[]
 ) AS new (
     task_id, status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason,
     error, progress, progress_message, deadline, started_at, ended_at, result, feedback, priority, timeout_seconds,
-    labels, metadata
+    labels, metadata, depends_on
 )
 WHERE task.task_id = new.task_id
 
@@ -183,6 +194,22 @@ SELECT * FROM task_state WHERE ordinal > $1 ORDER BY ordinal LIMIT $2
 
 -- name: load_ended
 SELECT * FROM task_state WHERE task_id = ANY($1::text[]) AND ended_at IS NOT NULL
+
+-- name: bad_ancestors
+-- What ended without success and can be reached from these tasks over dependencies that are not completed.
+WITH RECURSIVE reached (task_id) AS (
+    SELECT unnest($1::text[])
+    UNION
+    SELECT task_dependency.depends_on_id
+    FROM reached
+    JOIN task USING (task_id)
+    JOIN task_dependency USING (task_id)
+    WHERE task.status <> 'completed'
+)
+SELECT task_id
+FROM reached
+JOIN task USING (task_id)
+WHERE ended_at IS NOT NULL AND status <> 'completed'
 
 -- name: unmet_dependencies_of_live
 SELECT DISTINCT dependency.task_id

@@ -26,7 +26,7 @@ from hivewire.views import (
     WhatIf,
     Why,
 )
-from hivewire_broker import phase_reads
+from hivewire_broker import phase_reads, replay_rows
 from hivewire_broker.as_of import queue_as_of, task_as_of
 from hivewire_broker.cursors import number
 from hivewire_broker.evolve import PLANNING, is_by_name_only
@@ -220,6 +220,7 @@ READS: Mapping[str, Query] = {
     "next": Query(Nothing, next_task),
     "whatif": Query(AskWhatIf, whatif),
     **phase_reads.READS,
+    **replay_rows.READS,
 }
 
 

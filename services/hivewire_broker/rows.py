@@ -1,6 +1,6 @@
 """Keeps the state in its tables: loads it, and writes what changed, one statement a table."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import Approve, Retry
+from hivewire.commands.broker import Approve, Retry, Update
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.kept import TaskRemoved
@@ -24,7 +24,7 @@ from hivewire.events.task import (
     TaskUpdated,
 )
 from hivewire.subjects import Subjects
-from hivewire_broker import phase_rows
+from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
@@ -57,8 +57,12 @@ CHUNK: Final = 50_000
 class TaskRows:
     """Keeps the broker's state in Postgres. Implements `Rows`."""
 
-    def __init__(self, broker: Broker, subjects: Subjects) -> None:
+    def __init__(
+        self, broker: Broker, subjects: Subjects, committed: Callable[[Sequence[Event]], None] | None = None
+    ) -> None:
+        """`committed` is told the events of each commit."""
         self._broker = broker
+        self._committed = committed
         self._dispatches = Dispatches(subjects, SQL.contents, broker)
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
@@ -73,6 +77,11 @@ class TaskRows:
         await _load_ended(connection, state, named)
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
+        rearranged = {needed for c in commands if isinstance(c.data, Update) for needed in c.data.depends_on or ()}
+        if rearranged:
+            # A cycle may lead through them.
+            rows = await connection.fetch(SQL.bad_ancestors, sorted(rearranged))
+            await _load_ended(connection, state, {row["task_id"] for row in rows})
         approved = {command.data.task_id for command in commands if isinstance(command.data, Approve)}
         await _load_results(connection, state, approved)
 
@@ -80,6 +89,7 @@ class TaskRows:
         """The statements that make the tables equal to the state after `events`."""
         changes = Changes(events, records)
         yield from phase_rows.writes(self._broker.state, events)
+        yield from replay_rows.writes(self._broker.state.replays, events)
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
@@ -93,6 +103,8 @@ class TaskRows:
         """Dispatches to agents, and what they have to stop."""
         self._broker.state.forget_old()
         self._broker.state.results.clear()  # they are in the rows now
+        if self._committed is not None:
+            self._committed(events)
         return await self._dispatches.messages(connection, events, records)
 
 
@@ -148,6 +160,7 @@ class Changes:
         edges = [(created.task_id, needed) for created in self._created.values() for needed in created.depends_on]
         if edges:
             yield Write(SQL.insert_dependencies, columns(edges))
+        yield from self._rearranged()
         if self._changed:
             changed = [
                 (
@@ -158,6 +171,15 @@ class Changes:
                 for task_id in self._changed
             ]
             yield Write(SQL.update_tasks, (now, *columns(changed)))
+
+    def _rearranged(self) -> Iterable[Write]:
+        """Known tasks that depend on others now."""
+        given = {task_id: event.depends_on for task_id, event in self._updates.items() if event.depends_on is not None}
+        if given:
+            edges = [(task_id, needed) for task_id, depends_on in given.items() for needed in depends_on]
+            task_ids, needed_ids = columns(edges) if edges else ((), ())
+            yield Write(SQL.drop_dependencies, (tuple(given), task_ids, needed_ids))
+            yield Write(SQL.add_dependencies, (task_ids, needed_ids))
 
     def attempts(self, state: State) -> Iterable[Write]:
         """New attempts with the records of their choice, and attempts that went on."""
@@ -253,14 +275,15 @@ async def read_state(connection: asyncpg.Connection) -> State:
             last_assigned_us=row["last_assigned_us"],
         )
     await phase_rows.read(connection, state)
+    state.replays = await replay_rows.read(connection)
     unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
     await _load_ended(connection, state, {row["task_id"] for row in unmet})
-    async for chunk in read_tasks(connection, state, SQL.load_live):
-        for task in chunk:
-            state.add(task)
-            if task.open_attempt is not None:
-                state.hold(task)
-            state.settle(task)
+    live = [task async for chunk in read_tasks(connection, state, SQL.load_live) for task in chunk]
+    state.add_all(live)
+    for task in live:
+        if task.open_attempt is not None:
+            state.hold(task)
+        state.settle(task)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)

@@ -1,18 +1,26 @@
-"""Tasks, phases and initiatives as snapshots, and back: what their dropped events added up to."""
+"""Tasks, phases, initiatives and replays as snapshots, and back: what their dropped events added up to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
 from hivewire import codec
-from hivewire.events.kept import AgentRemembered, InitiativeSnapshot, PhaseSnapshot, Snapshot, TaskSnapshot
+from hivewire.events.kept import (
+    AgentRemembered,
+    InitiativeSnapshot,
+    PhaseSnapshot,
+    ReplaySnapshot,
+    Snapshot,
+    TaskSnapshot,
+)
 from hivewire.events.task import TaskAssigned, TaskCreated
 from hivewire.views import TaskStatus
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Initiative, Phase
+from hivewire_broker.replays import Replay
 from hivewire_broker.state import History, State
-from hivewire_broker.task import Attempt
+from hivewire_broker.task import Attempt, Task
 
 
 class KeptTask(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -47,6 +55,7 @@ STOOD = tuple(
 _tasks = msgspec.json.Decoder(KeptTask)
 _phases = msgspec.json.Decoder(Phase)
 _initiatives = msgspec.json.Decoder(Initiative)
+_replays = msgspec.json.Decoder(Replay)
 
 
 def kept_task(snapshot: TaskSnapshot) -> KeptTask:
@@ -63,25 +72,34 @@ def restore(state: State, snapshots: Iterable[Snapshot]) -> dict[str, KeptTask]:
     phases = [_phases.decode(each.state) for each in known if isinstance(each, PhaseSnapshot)]
     for phase in sorted(phases, key=lambda each: each.ordinal):
         state.add_phase(phase)
-    tasks = sorted((kept_task(each) for each in known if isinstance(each, TaskSnapshot)), key=lambda each: each.ordinal)
-    for kept in tasks:
-        restore_task(state, kept)
+    for replay in (_replays.decode(each.state) for each in known if isinstance(each, ReplaySnapshot)):
+        state.replays[replay.replay_id] = replay
+    tasks = [kept_task(each) for each in known if isinstance(each, TaskSnapshot)]
+    restore_tasks(state, sorted(tasks, key=lambda each: each.ordinal))
     return {kept.created.task_id: kept for kept in tasks}
 
 
-def restore_task(state: State, kept: KeptTask) -> None:
-    """Know a task as it stood. Its phase is known."""
+def restore_tasks(state: State, kept_tasks: Sequence[KeptTask]) -> None:
+    """Begin a state with tasks as they stood, oldest first. Their phases are known."""
+    tasks = [_restored(state, kept) for kept in kept_tasks]
+    state.dependents.clear()  # what they wait for can be said only now that all of them are known
+    for task in tasks:
+        if task.ended:
+            state.end(task)
+            continue
+        state.watch_dependencies(task)
+        if task.open_attempt is not None:
+            state.hold(task)
+        state.settle(task)
+
+
+def _restored(state: State, kept: KeptTask) -> Task:
     state.last_ordinal = kept.ordinal - 1
     evolve(state, kept.created)
     task = state.tasks[kept.created.task_id]
     for name in STOOD:
         setattr(task, name, getattr(kept, name))
-    if task.ended:
-        state.end(task)
-        return
-    if task.open_attempt is not None:
-        state.hold(task)
-    state.settle(task)
+    return task
 
 
 def phase_state(phase: Phase) -> msgspec.Raw:

@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from hivewire.commands.broker import Backoff
 from hivewire_broker.concurrency import KeyLimits
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.queue import ReadyQueue
+from hivewire_broker.replays import Replays
 from hivewire_broker.task import Requirements, Task
 from hivewire_broker.timeouts import due_at
 from hivewire_broker.timers import Timers
@@ -61,6 +62,7 @@ class State:
         self.last_ordinal = 0
         self.phases: dict[str, Phase] = {}
         self.initiatives: dict[str, Initiative] = {}
+        self.replays: Replays = {}
         self.phase_dependents: dict[str, dict[str, None]] = {}
         """By phase: the phases that depend on it."""
         self.phases_to_look_at: dict[str, None] = {}
@@ -106,6 +108,13 @@ class State:
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
 
+    def add_all(self, tasks: Sequence[Task]) -> None:
+        """Know many tasks, which may depend on one another in any order."""
+        for task in tasks:
+            self.add(task)
+        for task in tasks:
+            self.watch_dependencies(task)
+
     def watch_dependencies(self, task: Task) -> None:
         """Count what the task still waits for, and be told when that ends."""
         task.unmet = 0
@@ -114,6 +123,15 @@ class State:
             if dependency is not None and dependency.status != "completed":
                 task.unmet += 1
                 self.dependents.setdefault(dependency_id, {})[task.task_id] = None
+
+    def forget_dependencies(self, task: Task) -> None:
+        """The task waits for no other any more."""
+        for dependency_id in task.depends_on:
+            waiting = self.dependents.get(dependency_id)
+            if waiting is not None:
+                waiting.pop(task.task_id, None)
+                if not waiting:
+                    del self.dependents[dependency_id]
 
     def settle(self, task: Task) -> None:
         """Put a live task where its status wants it: in line, among the timers, with its agent."""
@@ -150,12 +168,7 @@ class State:
 
     def end(self, task: Task) -> None:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
-        for dependency_id in task.depends_on:
-            waiting = self.dependents.get(dependency_id)
-            if waiting is not None:
-                waiting.pop(task.task_id, None)
-                if not waiting:
-                    del self.dependents[dependency_id]
+        self.forget_dependencies(task)
         if task.status == "completed":
             for dependent_id in self.dependents.pop(task.task_id, ()):
                 dependent = self.tasks[dependent_id]

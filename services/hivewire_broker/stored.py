@@ -85,12 +85,13 @@ def status_row(task: Task, result: str | None) -> tuple[Any, ...]:
 def update_row(update: TaskUpdated | None) -> tuple[Any, ...]:
     """What was changed of what the sender said, in the order of `update_tasks`; None: it stays."""
     if update is None:
-        return (None, None, None, None)
+        return (None, None, None, None, None)
     return (
         update.priority,
         update.timeout_seconds,
         None if update.labels is None else json_text(update.labels),
         None if update.metadata is fields.ABSENT else codec.text(update.metadata),
+        None if update.depends_on is None else array_text(update.depends_on),
     )
 
 

@@ -12,15 +12,16 @@ from hivewire_tick_engine.core import TickEngine
 from hivewire_tick_engine.keeping import keeping
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
+from hivewire_tick_engine.sessions import Sessions
 
 
 def parts(settings: Settings, _subjects: Subjects) -> Parts:
-    """The core with its rows, and what runs the callables that its agents ask."""
+    """The core with its rows, and what asks its callables and its remote agents."""
     targets = registered(settings.callables)
     core = TickEngine(targets.keys())
-    callables = Callables(core, targets)
-    rows = SimulationRows(core, callables.dispatched)
-    return Parts(core, rows, while_owner=(callables.run,), keeping=keeping(rows))
+    callables, sessions = Callables(core, targets), Sessions(core, settings)
+    rows = SimulationRows(core, callables.committed, sessions.committed)
+    return Parts(core, rows, while_owner=(callables.run, sessions.run), keeping=keeping(rows))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)

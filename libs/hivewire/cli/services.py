@@ -44,8 +44,9 @@ def up(
     data: Annotated[
         Path | None, typer.Option(help="Where all of it is kept. Else HIVEWIRE_DATA, else your data folder.")
     ] = None,
-    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door.")] = 8600,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door; 0: a free one.")] = 8600,
     hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+    demo: Annotated[bool, typer.Option("--demo", help="Also a small fleet that always has something to do.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="The HTTP door trusts X-Agent-ID alone for agents.")] = False,
 ) -> None:
     """Run everything on this machine: nats-server, Postgres and the services, until Ctrl-C."""
@@ -57,7 +58,7 @@ def up(
     logs = _installed("hivewire_service.logging")
     logs.configure()
     environment = (("HIVEWIRE_OPEN", "true"),) if open_ else ()
-    supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment))
+    supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment, demo))
 
 
 def serve(

@@ -17,6 +17,7 @@ from hivewire.events import (
     phase,
     preview,
     process,
+    replay,
     server,
     session,
     simulation,
@@ -30,7 +31,7 @@ __all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
 _MODULES = (
-    *(simulation, task, phase, initiative, agent, session, conversation, kept),
+    *(simulation, task, phase, initiative, replay, agent, session, conversation, kept),
     *(merge, page, process, server, worktree, account, preview, log),
 )
 

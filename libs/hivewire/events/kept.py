@@ -51,6 +51,15 @@ class InitiativeSnapshot(Snapshot, frozen=True, kw_only=True, omit_defaults=True
     initiative_id: str
 
 
+class ReplaySnapshot(Snapshot, frozen=True, kw_only=True, omit_defaults=True):
+    """How a replay of dead letters stood."""
+
+    type: ClassVar[str] = "replay.snapshot"
+    key: ClassVar[str] = "replay_id"
+
+    replay_id: str
+
+
 class AgentSnapshot(Snapshot, frozen=True, kw_only=True, omit_defaults=True):
     """How an agent was registered. Written by the agent gateway."""
 
@@ -129,6 +138,7 @@ EVENTS: tuple[type[Event], ...] = (
     TaskRemoved,
     PhaseSnapshot,
     InitiativeSnapshot,
+    ReplaySnapshot,
     AgentSnapshot,
     AgentRemembered,
     SessionSnapshot,

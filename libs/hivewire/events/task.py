@@ -263,6 +263,7 @@ class TaskUpdated(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     priority: int | None = None
     timeout_seconds: float | None = None
+    depends_on: list[str] | None = None
 
 
 class TaskCancelled(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):

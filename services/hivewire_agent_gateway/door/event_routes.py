@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime
 from typing import Final
 
@@ -73,11 +73,13 @@ async def _lines(call: Call, query: reads.ListEvents, cursor: Cursor | None) -> 
         except HivewireError:
             await waiting.put(None)
 
-    async def close() -> None:
-        await call.place.closing.wait()
+    async def end(reason: Awaitable[object]) -> None:
+        await reason
         await waiting.put(None)
 
-    tasks = [asyncio.create_task(one()) for one in (follow, close)]
+    place = call.place
+    reasons = (place.closing.wait(), place.callers.until_revoked(call.caller.id))
+    tasks = [asyncio.create_task(one) for one in (follow(), *map(end, reasons))]
     try:
         yield b": connected\n\n"
         while True:

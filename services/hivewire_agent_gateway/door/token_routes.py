@@ -1,37 +1,44 @@
 """Tokens over HTTP: who may call."""
 
+from typing import cast
+
+import asyncpg
 import msgspec
 from starlette.responses import Response
 
-from hivewire.admin import CreateToken, RevokeTokens
+from hivewire.admin import CreateToken, ListTokens, RevokeTokens
 from hivewire.errors import RefusedError
 from hivewire.views import NewToken, RevokedTokens, TokenView
-from hivewire_agent_gateway import tokens
 from hivewire_agent_gateway.door.calls import OPERATORS, Call, Route, json_response
 from hivewire_agent_gateway.door.plain import API
 from hivewire_agent_gateway.secrets import WEBHOOK_SECRET, signing_secret
+from hivewire_service.answer import Handler
 from hivewire_service.core import Refusal
 
 
 async def create(call: Call) -> Response:
     """Make a token; it is shown this once."""
-    made = await tokens.create(call.place.pool, call.place.issuer, call.decode(CreateToken))
-    if isinstance(made, Refusal):
-        raise RefusedError(made.error, made.status, made.detail)
-    return json_response(made, 201)
+    return json_response(await _asked(call, call.place.tokens.create, call.decode(CreateToken)), 201)
 
 
 async def listing(call: Call) -> Response:
     """All tokens, without the tokens themselves."""
-    return json_response(await tokens.listing(call.place.pool))
+    return json_response(await _asked(call, call.place.tokens.listing, ListTokens()))
 
 
 async def revoke(call: Call) -> Response:
-    """No token of this name is good any more."""
-    revoked = await tokens.revoke(call.place.pool, call.decode(RevokeTokens, name=call.path["name"]))
-    if isinstance(revoked, Refusal):
-        raise RefusedError(revoked.error, revoked.status)
-    return json_response(revoked)
+    """No token and no NATS credentials of this name are good any more."""
+    request = call.decode(RevokeTokens, name=call.path["name"])
+    return json_response(await _asked(call, call.place.tokens.revoke, request))
+
+
+async def _asked(call: Call, answer: Handler, request: msgspec.Struct) -> object:
+    """What operators may ask over the bus as well."""
+    async with call.place.pool.acquire() as connection:
+        found = await answer(cast(asyncpg.Connection, connection), request, call.caller.id)
+    if isinstance(found, Refusal):
+        raise RefusedError(found.error, found.status, found.detail)
+    return found
 
 
 class WebhookSecret(msgspec.Struct):

@@ -141,3 +141,19 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_parts(fake, conn
     )
     found = [event.seq async for event in history.stored(connection, reads.ListEvents(limit=200), at_most=5)]
     assert found == [1, 2, 3, 4, 5]
+
+
+async def test_a_reader_slower_than_the_events_goes_on_from_history(fake, connection, recorded, monkeypatch):
+    monkeypatch.setattr(history, "HEARD_BYTES_MAX", 1_000)
+    recorded.add("task.created", 1)
+    read, asked = fake.answers["events"], []
+    fake.answers["events"] = lambda query: asked.append(query) or read(query)
+    stream = history.follow(connection, reads.ListEvents(type="task"))
+    assert (await anext(stream)).seq == 1
+    coming = asyncio.create_task(anext(stream))
+    for seq in range(2, 40):
+        await recorded.happen("task.progress", seq)
+    found = [(await coming).seq, *[(await anext(stream)).seq for _ in range(37)]]
+    await stream.aclose()
+    assert found == list(range(2, 40))
+    assert len(asked) > 1

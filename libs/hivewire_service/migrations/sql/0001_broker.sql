@@ -161,3 +161,20 @@ CREATE TABLE agent_history (
     costed           bigint NOT NULL,            -- how many said so
     last_assigned_us bigint NOT NULL             -- microseconds since 1970
 ) WITH (fillfactor = 50);
+
+-- Replays of dead letters.
+CREATE TABLE replay (
+    replay_id  text PRIMARY KEY,
+    by         text NOT NULL,
+    started_at timestamptz NOT NULL,              -- it replays what ended before
+    rate       double precision NOT NULL,         -- tasks a second at most
+    owner      text,                              -- the filters
+    phase      text,
+    error      text,
+    reason     text NOT NULL,
+    status     text NOT NULL CHECK (status IN ('running', 'completed', 'stopped')),
+    place      bigint NOT NULL,                   -- the ordinal of the last task that was tried
+    replayed   integer NOT NULL,
+    refused    integer NOT NULL,
+    ended_at   timestamptz
+);
