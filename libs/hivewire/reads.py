@@ -213,6 +213,8 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "next_phase": OfInitiative,  # -> PhaseView of the phase that would start first
     "initiatives": Listing,  # -> Page of InitiativeView
     "initiative": OneInitiative,  # -> InitiativeView with its phases
+    "replay": OneReplay,  # -> ReplayView
+    "replays": Listing,  # -> Page of ReplayView
 }
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView
