@@ -13,8 +13,9 @@ committed to the rejects.
 """
 
 import asyncio
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +25,7 @@ import msgspec
 import structlog
 
 from hivewire import codec
-from hivewire.events import Event
+from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -34,7 +35,9 @@ from hivewire_service.health import Health
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
+from hivewire_service.retention import Cut, Decide, Keeping, Periods, Retention
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -47,13 +50,16 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
-from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
+from hivewire_service.turn import BatchFailed, Chore, Turn
+from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
@@ -65,29 +71,6 @@ HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
 
-class BatchFailed(Exception):
-    """Deciding or storing a batch failed for a reason that lies in the batch."""
-
-    def __init__(self, batch: list[Taken], cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.batch = batch
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one turn of the loop makes true, and what is said of it afterwards."""
-
-    now: datetime
-    taken: list[Taken]
-    events: list[Event] = field(default_factory=list)
-    stored: list[StoredEvent] = field(default_factory=list)
-    records: list[Any] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    replies: list[tuple[str, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What makes a service out of the loop."""
@@ -96,6 +79,8 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Service:
@@ -113,6 +98,7 @@ class Service:
         clock: Clock,
         health: Health,
         stream_replicas: int,
+        periods: Periods = Periods(),  # noqa: B008  # it is frozen
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -122,6 +108,8 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
+        self._retention = Retention(self, parts.keeping, periods, clock.now)
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -130,12 +118,14 @@ class Service:
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
         self._observations: deque[Any] = deque()
+        self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
         self._pulse = Pulse()
         self._lost = False
         self._decided = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
@@ -177,13 +167,27 @@ class Service:
         else:
             await self._lease.release(term)
         finally:
-            metrics.LEASE_OWNER.labels(self.name).set(0)
+            self._owns = False
             self._lease.stop()
 
     def stop(self) -> None:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it took the lease, has its state, and renewed the lease in time."""
+        return self._owns and self._lease.is_kept
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -201,6 +205,17 @@ class Service:
             self._waking_soon.cancel()
             self._waking_soon = None
         self._wake.set()
+
+    async def do(self, decide: Decide) -> bool:
+        """Let `decide` have a turn of its own, which sees the rows as they stand; return once that is committed.
+
+        Returns:
+            whether there was anything to commit.
+        """
+        chore = Chore(decide, asyncio.get_running_loop().create_future())
+        self._chores.append(chore)
+        self._wake.set()
+        return await chore.done
 
     def silence(self, seconds: float) -> None:
         """Nothing could be heard for so long: deadlines that depend on being heard move."""
@@ -248,13 +263,13 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
-        metrics.LEASE_OWNER.labels(self.name).set(1)
+        self._owns = True
         beside = (
             self._reader.run(),
             self._outbox.run(),
             self._pulse.run(self.silence),
             purge(self.bus, self.subjects.command_stream(self.name), lambda: self._position.command_seq),
-            keep_house(self.store, self.clock),
+            self._retention.run(),
         )
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
 
@@ -264,6 +279,7 @@ class Service:
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
+        gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
         self._position = await self.store.read_position(connection)
@@ -272,6 +288,7 @@ class Service:
         self.core.extend(term.vacant_s, now)
         self._forget_waiting()
         self._observations.clear()
+        self._chores.clear()
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
@@ -285,6 +302,9 @@ class Service:
             silence=self.silence,
         )
         self._pulse = Pulse()
+        # What was loaded stays: no later collection has to look at it.
+        gc.collect()
+        gc.freeze()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -311,7 +331,8 @@ class Service:
         await self._something_to_do()
         if self._lost:
             raise Fenced(f"{self.name}: another owner has the lease")
-        turn = Turn(self.clock.now(), self._take_waiting())
+        chore = self._chores.popleft() if self._chores else None
+        turn = Turn(self.clock.now(), [] if chore else self._take_waiting(), chore)
         await self._reader.resume()
         try:
             await self._decide(turn)
@@ -336,6 +357,8 @@ class Service:
             raise BatchFailed(turn.taken, error) from error
         self._count(turn)
         await self._publish(turn)
+        if chore is not None and not chore.done.done():
+            chore.done.set_result(bool(turn.stored or turn.records))
 
     def _is_worth_committing(self, turn: Turn, unit: Unit) -> bool:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
@@ -347,6 +370,7 @@ class Service:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
         if not (
             self._waiting
+            or self._chores
             or (self._observations and not self._waking_soon)
             or self._silence_s
             or self._lost
@@ -369,9 +393,11 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+        room = BATCH_BYTES_MAX
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
+            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
@@ -384,6 +410,9 @@ class Service:
         return received.stream_created == position.stream_created and received.seq <= position.command_seq
 
     async def _decide(self, turn: Turn) -> None:
+        if turn.chore is not None:
+            await self._decide_chore(turn, turn.chore)
+            return
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
@@ -392,6 +421,17 @@ class Service:
             self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
             self._follow(turn, self.core.advance(turn.now))
+
+    async def _decide_chore(self, turn: Turn, chore: Chore) -> None:
+        try:
+            step = await chore.decide(await self.store.owner(), Cut(turn.now, self._position.event_seq))
+        except Exception as error:
+            if is_passing(error):
+                raise
+            # Nothing has changed yet, and the work of the service does not depend on it.
+            chore.done.set_exception(error)
+        else:
+            self._follow(turn, step)
 
     async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
         """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""
@@ -435,7 +475,7 @@ class Service:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
+        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -445,12 +485,12 @@ class Service:
 
     def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
         """Let the facts of a step become the state, and number them for the history."""
-        turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
-            self.core.evolve(event)
+            if not isinstance(event, Snapshot):  # the state is what a snapshot says
+                self.core.evolve(event)
+                turn.events.append(event)
             seq += 1
-            turn.events.append(event)
             turn.stored.append(
                 StoredEvent(
                     seq=seq,
@@ -463,6 +503,7 @@ class Service:
                     traceparent=command.traceparent if command else None,
                 )
             )
+        turn.records += step.records
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
@@ -491,10 +532,11 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
-        for event in turn.events:
-            metrics.EVENTS.labels(self.name, event.type).inc()
+        for verb_and_outcome, count in turn.decided.items():
+            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in turn.events).items():
+            metrics.EVENTS.labels(self.name, kind).inc(count)
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        self._meter.count(turn.events)

@@ -10,6 +10,7 @@ from hivewire.commands import sessions as session_commands
 from hivewire.commands.agent_gateway import VERBS, AgentBrief, Published
 from hivewire.events import Event, ForeignEvent
 from hivewire.events.agent import AgentCrashed, AgentEvent, AgentResumed, AgentSpawned
+from hivewire.events.kept import SessionRemoved
 from hivewire.events.session import SessionEvent
 from hivewire.inbox import Beat
 from hivewire.views import SessionBatch, SessionBrief
@@ -28,6 +29,7 @@ from hivewire_service.core import NOTHING, Command, Refusal, Step
 _DECIDE: Mapping[str, Callable[[Registry, Command, datetime], Step | Refusal]] = {
     "register": registration.register,
     "leave": registration.leave,
+    "disconnected": registration.disconnected,
     "drain": control.drain,
     "undrain": control.undrain,
     "remove": control.remove,
@@ -96,6 +98,9 @@ class AgentGateway:
         if isinstance(event, ForeignEvent):
             self.recorded.add(event)
             return
+        if isinstance(event, SessionRemoved):
+            self.sessions.remove(event.session_id)
+            return
         if isinstance(event, SessionEvent):
             self.sessions.evolve(event)
             self._desk.follow_session(event)
@@ -140,6 +145,10 @@ class AgentGateway:
         if self._desk.is_busy:
             return AT_ONCE
         return min((due for due in (self._watch.next_due(), self._desk.next_due()) if due is not None), default=None)
+
+    def heartbeat_age_s(self, now: datetime) -> float:
+        """How long ago the present agent was heard that has been silent for longest."""
+        return self._watch.silence_s(now)
 
     def extend(self, silence_s: float, now: datetime) -> None:  # noqa: ARG002
         """Silence counts only while we listened."""

@@ -13,6 +13,7 @@ from hivewire import codec
 from hivewire.commands.broker import Approve, Retry, Update
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
+from hivewire.events.kept import TaskRemoved
 from hivewire.events.task import (
     TaskAssigned,
     TaskCancelled,
@@ -26,9 +27,9 @@ from hivewire.events.task import (
 from hivewire.subjects import Subjects
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
+from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
@@ -93,6 +94,9 @@ class TaskRows:
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
+        removed = [event.task_id for event in events if isinstance(event, TaskRemoved)]
+        for sql in (SQL.delete_tasks, SQL.delete_dependencies, SQL.delete_attempts) if removed else ():
+            yield Write(sql, (removed,))
 
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
@@ -256,6 +260,7 @@ def agent_seen(row: asyncpg.Record) -> AgentSeen:
         slots=row["slots"],
         owner=row["owner"],
         policy=row["policy"],
+        wakeable=row["wake"] is not None,
     )
 
 
@@ -280,7 +285,10 @@ async def read_state(connection: asyncpg.Connection) -> State:
     for task in live:
         if task.open_attempt is not None:
             state.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            state.wait_for(task, task.waits_for)
         state.settle(task)
+    state.to_review.extend(task.task_id for task in live if task.depends_on)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)
@@ -297,14 +305,14 @@ async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> 
 
 
 async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    cold = sorted(task_ids - state.tasks.keys())
+    cold = sorted(task_id for task_id in task_ids if task_id not in state.tasks)
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
 
 
 async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    missing = sorted(task_ids - state.results.keys())
+    missing = sorted(task_id for task_id in task_ids if task_id not in state.results)
     if missing:
         for row in await connection.fetch(SQL.results_pending_approval, missing):
             state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())
