@@ -18,13 +18,12 @@ from hivewire.errors import HivewireError, RefusedError
 from hivewire.simulation import AgentSpec, SimulationBrief
 from hivewire.subjects import AGENT_GATEWAY, BROKER, TICK_ENGINE
 from hivewire.views import PhaseBrief, SessionBrief, TaskBrief
-from simulation.processes import Process, _current, connect
+from simulation.processes import URL, Process, _current
 from simulation.remote import work_remotely
 
 if TYPE_CHECKING:
     from simulation.hive import Hive
 
-HIVE = "hive"
 PHASES = ("p0", "p1")
 CAPABILITIES = ("python", "review", "docs")
 
@@ -53,9 +52,7 @@ async def work(process: Process, described: Described, seed: int) -> None:
     """Be an agent until somebody takes its place."""
     if described.remote:
         await work_remotely(process, described.agent_id, described.slots, described.can, seed)
-    agent = Agent(
-        described.agent_id, can=described.can, slots=described.slots, context=Context(nats_url="nats://simulated:4222")
-    )
+    agent = Agent(described.agent_id, can=described.can, slots=described.slots, context=Context(nats_url=URL))
 
     @agent.task
     async def handle(task: Any, context: Any) -> Any:
@@ -165,7 +162,7 @@ async def send(process: Process, hive: "Hive", wishes: list[Wish], *, rehearses:
     """Send commands until they are answered, and note what was accepted."""
     process.alive = True
     _current.set(process)
-    connection = await connect("operator", HIVE)
+    connection = await Connection.open(URL, name="operator")
     for number, phase in enumerate(PHASES if any(wish.submit.phase_id for wish in wishes) else ()):
         made = CreatePhase(title=phase, id=phase, depends_on=list(PHASES[:number]))
         await connection.command(BROKER, "create_phase", made, PhaseBrief, timeout_s=None)
@@ -255,7 +252,7 @@ async def close(hive: "Hive") -> None:
     process = hive.add("client last", nothing)
     process.alive = True
     _current.set(process)
-    connection = await connect("operator", HIVE)
+    connection = await Connection.open(URL, name="operator")
     while unfinished := hive.oracle.unfinished():
         for task_id in unfinished:
             status = hive.database.rows_of("task")[task_id,]["status"]
@@ -263,5 +260,15 @@ async def close(hive: "Hive") -> None:
                 await _try(connection, "approve", Approve(task_id))
             elif status == "blocked" or (status == "pending" and _is_held_up(hive, task_id)):
                 await _try(connection, "cancel", Cancel(task_id))
+        for phase in PHASES:  # one that has no tasks is completed by people
+            if _is_empty(hive, phase):
+                await _try(connection, "complete_phase", OfPhase(phase))
         await asyncio.sleep(5)
     await connection.close()
+
+
+def _is_empty(hive: "Hive", phase: str) -> bool:
+    """Whether a phase runs without any task."""
+    row = hive.database.rows_of("phase").get((phase,))
+    tasks = hive.database.rows_of("task").values()
+    return row is not None and row["status"] == "running" and all(task["phase_id"] != phase for task in tasks)
