@@ -18,6 +18,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 import uuid_utils
+from structlog.testing import capture_logs
 
 import hivewire_agent_gateway.fold
 import hivewire_agent_gateway.main
@@ -39,7 +40,7 @@ from simulation.processes import NumberedTask, Process, make_task, moment, open_
 from simulation.virtual_time import EPOCH_S, VirtualLoop, instead_of_the_machines
 
 TRACE_LINES = 60
-TROUBLE_S = 40.0
+TROUBLE_S = 25.0
 """How long things go wrong."""
 CALM_S_MAX = 900.0
 """By then everything must have come to an end."""
@@ -228,6 +229,18 @@ def run(seed: int, kind: type[Hive] = Hive) -> Outcome:
                 loop.run_until_complete(hive.end())
     finally:
         loop.close()
+
+
+def run_lot(seeds: range) -> tuple[int, list[str]]:
+    """The steps of some seeds together, and what they found."""
+    steps, found = 0, []
+    with capture_logs():
+        for seed in seeds:
+            try:
+                steps += run(seed).steps
+            except Failed as failed:
+                found.append(str(failed))
+    return steps, found
 
 
 @contextmanager

@@ -57,7 +57,7 @@ async def work(process: Process, described: Described, seed: int) -> None:
     @agent.task
     async def handle(task: Any, context: Any) -> Any:
         chance = random.Random(f"{seed} {task.id} {task.attempt}")
-        await asyncio.sleep(chance.random() * 6)
+        await asyncio.sleep(chance.random() * 5)
         if chance.random() < 0.3:
             await context.progress(chance.random(), "on the way")
         if chance.random() < 0.2:
@@ -112,7 +112,7 @@ def plan(chance: random.Random) -> list[Wish]:
     phases = [None, None, *PHASES] if chance.random() < 0.4 else [None]
     latest: dict[str | None, int] = {}
     """Of each task, the number of the last phase that it and all it needs belong to; 0: none."""
-    for number in range(chance.randint(8, 20)):
+    for number in range(chance.randint(6, 16)):
         known = [wish.submit.id for wish in wishes]
         submit = Submit(
             title=f"task {number}",
@@ -134,9 +134,9 @@ def plan(chance: random.Random) -> list[Wish]:
         latest[submit.id] = max(before, own)
         if chance.random() < 0.3:
             submit.concurrency_key, submit.max_concurrent = "one at a time", 1
-        wish = Wish(submit, chance.random() * 25)
+        wish = Wish(submit, chance.random() * 15)
         while chance.random() < 0.25:
-            wish.later.append((chance.random() * 15, *_order(chance, submit.id or "")))
+            wish.later.append((chance.random() * 8, *_order(chance, submit.id or "")))
         wishes.append(wish)
     return wishes
 
@@ -181,7 +181,7 @@ async def send(process: Process, hive: "Hive", wishes: list[Wish], *, rehearses:
 
 async def _queue_phases(connection: Connection, wishes: list[Wish]) -> None:
     """Let the phases begin, once most of their tasks are there."""
-    await asyncio.sleep(20)
+    await asyncio.sleep(12)
     for phase in PHASES if any(wish.submit.phase_id for wish in wishes) else ():
         await _try(connection, "queue_phase", OfPhase(phase))
 
@@ -206,7 +206,7 @@ async def _fulfil(connection: Connection, hive: "Hive", wish: Wish) -> None:
 async def _dispatch(connection: Connection, hive: "Hive", agent_id: str, name: str) -> None:
     """A few sessions that serve no task."""
     for number in range(3):
-        await asyncio.sleep(hive.chance.random() * 10)
+        await asyncio.sleep(hive.chance.random() * 6)
         session_id = f"{agent_id}-{name}-{number}"
         dispatch = Dispatch(agent_id=agent_id, id=session_id, content=codec.raw("?"), timeout_seconds=20, max_retries=2)
         try:
@@ -233,7 +233,7 @@ async def _rehearse(connection: Connection, name: str) -> None:
     await connection.command(TICK_ENGINE, "create", create, SimulationBrief, timeout_s=None)
     await connection.command(TICK_ENGINE, "start", Start(name), SimulationBrief, timeout_s=None)
     for tick in range(5):
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         brief = await connection.command(
             TICK_ENGINE, "tick", Tick(name, expected_tick=tick), SimulationBrief, timeout_s=None
         )
