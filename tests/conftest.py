@@ -67,6 +67,12 @@ def other_hive(stack: Embedded, tmp_path: Path) -> Hive:
     return _hive(stack, tmp_path / "other")
 
 
+@pytest.fixture(scope="module")
+def shared_hive(stack: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Hive:
+    """A hive that the tests of one module share."""
+    return _hive(stack, tmp_path_factory.mktemp("shared") / "hive")
+
+
 def _hive(stack: Embedded, folder: Path) -> Hive:
     name = f"hive{next(_numbers)}"
     issuer = stack.nats.add_hive(name)

@@ -1,22 +1,20 @@
 """One request as a handler sees it, and how it becomes a command or a read on the bus."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from hivewire import codec, limits
-from hivewire.admin import Role
+from hivewire import codec, paging
 from hivewire.errors import RefusedError
 from hivewire_agent_gateway.door.callers import Caller
 from hivewire_agent_gateway.door.place import Place
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-REQUEST_S = limits.REQUEST_TIMEOUT_S
 
 _objects = dict[str, msgspec.Raw]
 
@@ -50,35 +48,48 @@ class Call:
         Raises:
             RefusedError: a parameter is unknown or malformed (400).
         """
-        known = {one.encode_name: one.type for one in msgspec.structs.fields(kind)}
+        known = _parameters(kind)
         values: dict[str, Any] = {}
         for name in self.query:
             if name not in known:
                 raise RefusedError(f"unknown parameter {name[:40]!r}: there are {', '.join(sorted(known))}", 400)
             parts = self.query.getlist(name)
-            is_list = getattr(known[name], "__origin__", None) is list or "list" in str(known[name])
-            values[name] = [part for text in parts for part in text.split(",")] if is_list else parts[-1]
+            values[name] = [part for text in parts for part in text.split(",")] if known[name] else parts[-1]
         try:
             found = msgspec.convert(values | given, kind, strict=False)
         except msgspec.ValidationError as error:
             raise RefusedError(f"parameters: {error}", 400) from None
         return decoded(codec.encode(found), kind)
 
-    def parameters_of_path(self, kind: type[T], *names: str) -> T:
+    def named(self, kind: type[T]) -> T:
         """What the path names, as `kind`.
 
         Raises:
             RefusedError: an id is malformed (400).
         """
-        return decoded(codec.encode({name: self.path[name] for name in names}), kind)
+        return decoded(codec.encode(self.path), kind)
 
-    async def command(self, service: str, verb: str, data: msgspec.Struct, wanted: type[Any] = msgspec.Raw) -> Any:
-        """Send a command under the caller's name; its reply."""
-        return await self.place.line.command_as(self.caller.id, service, verb, data, wanted, timeout_s=REQUEST_S)
+    async def command(
+        self, service: str, verb: str, data: msgspec.Struct, wanted: Any = msgspec.Raw, *, sender: str | None = None
+    ) -> Any:
+        """Send a command under the caller's name, or under that of `sender`, for whom the caller may speak. Its reply."""
+        return await self.place.line.command_as(sender or self.caller.id, service, verb, data, wanted)
 
-    async def read(self, service: str, query: str, data: msgspec.Struct, wanted: type[Any] = msgspec.Raw) -> Any:
+    async def read(self, service: str, query: str, data: msgspec.Struct, wanted: Any = msgspec.Raw) -> Any:
         """Ask for something under the caller's name."""
-        return await self.place.line.read_as(self.caller.id, service, query, data, wanted, timeout_s=REQUEST_S)
+        return await self.place.line.read_as(self.caller.id, service, query, data, wanted)
+
+    async def page(self, service: str, query: str, data: msgspec.Struct) -> Any:
+        """Ask for a page of a listing; it is shorter than asked for where it would not fit into a message."""
+        return await paging.page(partial(self.read, service, query), data)
+
+
+@cache
+def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
+    """The names of all parameters, and whether each is a list."""
+    described = msgspec.inspect.type_info(kind)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return {one.encode_name: isinstance(one.type, msgspec.inspect.ListType) for one in described.fields}
 
 
 def decoded(body: bytes, kind: type[T]) -> T:
@@ -97,32 +108,3 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
     """A JSON answer; what is encoded already stays as it is."""
     body = bytes(value) if isinstance(value, msgspec.Raw) else codec.encode(value)
     return Response(body, status, dict(headers or {}), "application/json")
-
-
-Handler = Callable[[Call], Awaitable[Response]]
-Roles = frozenset[Role]
-
-ANYBODY: Roles = frozenset({"agent", "publisher", "operator"})
-AGENTS: Roles = frozenset({"agent", "operator"})
-OPERATORS: Roles = frozenset({"operator"})
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One row of the table that both the application and its OpenAPI document are made of.
-
-    `body` is the struct that the body is read as, `given` those of its fields that the path or the caller says.
-    """
-
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
-    path: str
-    summary: str
-    handler: Handler
-    roles: Roles = ANYBODY
-    body: Any = None
-    given: tuple[str, ...] = ()
-    parameters: type[msgspec.Struct] | None = None
-    answer: Any = None
-    status: int = 200
-    statuses: tuple[int, ...] = ()
-    tag: str = field(default="")
