@@ -43,7 +43,13 @@ async def whole_hive(hive) -> AsyncIterator[HttpHive]:
     port, strict_port = free_port(), free_port()
     async with AsyncExitStack() as stack:
         services = (
-            process(hive, "agent_gateway", HIVEWIRE_HTTP_PORT=str(port), HIVEWIRE_REQUESTS_PER_MINUTE="1000000"),
+            process(
+                hive,
+                "agent_gateway",
+                HIVEWIRE_HTTP_PORT=str(port),
+                HIVEWIRE_REQUESTS_PER_MINUTE="1000000",
+                HIVEWIRE_OUTBOUND_NETWORKS='["127.0.0.0/8"]',
+            ),
             process(
                 hive,
                 "agent_gateway",

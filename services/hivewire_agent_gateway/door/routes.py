@@ -150,7 +150,7 @@ INITIATIVES = (
 )
 
 _AGENT = "/agents/{agent_id}"
-AGENTS_ = (
+AGENTS_SECTION = (
     Route("GET", "/agents", ANYBODY, Read(AGENT_GATEWAY, "agents"), PageOf[AgentView], "List agents"),
     Route("GET", _AGENT, ANYBODY, Read(AGENT_GATEWAY, "agent"), AgentView, "Show an agent"),
     Route("POST", "/agents", AGENTS, Own(agents.register, agents.NewAgent), agents.Registered, statuses=MADE),
@@ -294,7 +294,7 @@ ROUTES: Final = (
     *QUEUE,
     *PHASES,
     *INITIATIVES,
-    *AGENTS_,
+    *AGENTS_SECTION,
     *SESSIONS,
     *CONVERSATIONS,
     *SIMULATIONS,
