@@ -27,6 +27,7 @@ class HttpHive:
 
     url: str
     strict_url: str
+    metrics_port: int
     tokens: dict[str, str]
 
     @cache  # noqa: B019 - there is one hive a module, and clients are dear
@@ -40,13 +41,14 @@ class HttpHive:
 @asynccontextmanager
 async def whole_hive(hive) -> AsyncIterator[HttpHive]:
     """All services side by side, until the context ends."""
-    port, strict_port = free_port(), free_port()
+    port, strict_port, metrics_port = free_port(), free_port(), free_port()
     async with AsyncExitStack() as stack:
         services = (
             process(
                 hive,
                 "agent_gateway",
                 HIVEWIRE_HTTP_PORT=str(port),
+                HIVEWIRE_METRICS_PORT=str(metrics_port),
                 HIVEWIRE_REQUESTS_PER_MINUTE="1000000",
                 HIVEWIRE_OUTBOUND_NETWORKS='["127.0.0.0/8"]',
             ),
@@ -65,11 +67,12 @@ async def whole_hive(hive) -> AsyncIterator[HttpHive]:
         urls = [f"http://127.0.0.1:{number}" for number in (port, strict_port)]
         async with httpx.AsyncClient() as client:
             for url in urls:
-                await _ready(client, url)
-        yield HttpHive(*urls, tokens)
+                await ready(client, url)
+        yield HttpHive(*urls, metrics_port, tokens)
 
 
-async def _ready(client: httpx.AsyncClient, url: str) -> None:
+async def ready(client: httpx.AsyncClient, url: str) -> None:
+    """Wait until a door takes requests."""
     while True:
         try:
             if (await client.get(f"{url}/ready")).status_code == 200:

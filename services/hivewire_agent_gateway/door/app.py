@@ -33,6 +33,7 @@ from hivewire_service.store import CONNECTION_ERRORS
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = limits.MESSAGE_BYTES_MAX
+READ_BYTES_MAX: Final = 16 * 1024 * 1024
 REQUEST_ID: Final = "X-Request-ID"
 CANCELLED: Final = 499
 """In metrics and logs: whoever asked has gone, or the door closes."""
@@ -114,21 +115,17 @@ async def _answer(place: Place, route: Route, request: Request) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, read no further than it may be."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
-        raise _too_large()
+    """The body, kept no further than it may be. Somewhat more is read, so that whoever sends it hears why it is refused."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise _too_large()
-        parts.append(part)
+        if size <= BODY_BYTES_MAX:
+            parts.append(part)
+        elif size > READ_BYTES_MAX:
+            break
+    if size > BODY_BYTES_MAX:
+        raise RefusedError(f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once", 413)
     return b"".join(parts)
-
-
-def _too_large() -> RefusedError:
-    return RefusedError(f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once", 413)
 
 
 async def _signer(place: Place, request: Request, body: bytes) -> Caller:
@@ -147,6 +144,8 @@ def _error(error: BaseException) -> Response:
             headers = {"Retry-After": str(math.ceil(retry_after_s))} if retry_after_s else {}
             if error.status == 401:
                 headers["WWW-Authenticate"] = "Bearer"
+            if error.status == 413:
+                headers["Connection"] = "close"  # there may be no end of it
             return json_response({"error": error.error, "detail": error.detail}, error.status, headers)
         case BadUsage():
             return json_response({"error": str(error), "detail": {}}, 400)

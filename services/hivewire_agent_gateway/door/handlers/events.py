@@ -76,8 +76,10 @@ async def _frames(call: Call, query: reads.ListEvents, cursor: Cursor | None) ->
         coming = asyncio.ensure_future(anext(events))
         try:
             yield b": connected\n\n"
-            while not closing.done():
+            while True:
                 await asyncio.wait({coming, closing}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                if closing.done():
+                    return
                 if not coming.done():
                     yield b": keep-alive\n\n"
                     continue
