@@ -28,7 +28,7 @@ up: install ## run everything on this machine until Ctrl-C
 	@$(BIN)/hivewire up
 
 test: install ## run the unit, integration and end-to-end tests
-	@$(BIN)/pytest --quiet
+	@$(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: install ## check style, types and the layers
 	@$(BIN)/ruff check --quiet .
@@ -53,6 +53,7 @@ faults: install ## kill servers and services under load, and count what is lost
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/event_catalogue.py
+	@$(BIN)/python docs/metrics_reference.py
 
 clean: ## remove the virtual environment and every cache
 	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

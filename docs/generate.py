@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hivewire_agent_gateway.sessions.states import TRANSITIONS as SESSION
 from hivewire_agent_gateway.states import TRANSITIONS, Presence
-from hivewire_broker.states import ATTEMPT, INITIATIVE, PHASE, TASK
+from hivewire_broker.states import ATTEMPT, INITIATIVE, PHASE, REPLAY, TASK
 from hivewire_conversation.states import CONVERSATION, MESSAGE
 from hivewire_tick_engine.states import TRANSITIONS as SIMULATION
 
@@ -32,6 +32,7 @@ def page() -> str:
         "Attempts": diagram(ATTEMPT),
         "Phases": diagram(PHASE),
         "Initiatives": diagram(INITIATIVE),
+        "Replays of dead letters": diagram(REPLAY),
         "Agents": diagram(TRANSITIONS),
         "Sessions": diagram(SESSION),
         "Questions": diagram(CONVERSATION),

@@ -29,6 +29,11 @@ class Hive:
     issuer: Issuer
     folder: Path
 
+    @property
+    def authority_file(self) -> Path:
+        """The keys that nats-server trusts."""
+        return self.keys_file.with_name("authority.json")
+
     def credentials(self, role: Role | str, name: str | None = None) -> Path:
         """A new credentials file; the reserved roles need no name."""
         name = name or RESERVED_NAMES[Role(role)]
@@ -58,22 +63,23 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embed
 @pytest.fixture
 def hive(stack: Embedded, tmp_path: Path) -> Hive:
     """A hive that no other test sees."""
-    return _hive(stack, tmp_path / "hive")
+    return new_hive(stack, tmp_path / "hive")
 
 
 @pytest.fixture
 def other_hive(stack: Embedded, tmp_path: Path) -> Hive:
     """A second one."""
-    return _hive(stack, tmp_path / "other")
+    return new_hive(stack, tmp_path / "other")
 
 
 @pytest.fixture(scope="module")
 def shared_hive(stack: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Hive:
     """A hive that the tests of one module share."""
-    return _hive(stack, tmp_path_factory.mktemp("shared") / "hive")
+    return new_hive(stack, tmp_path_factory.mktemp("shared") / "hive")
 
 
-def _hive(stack: Embedded, folder: Path) -> Hive:
+def new_hive(stack: Embedded, folder: Path) -> Hive:
+    """A hive on the servers of `stack`."""
     name = f"hive{next(_numbers)}"
     issuer = stack.nats.add_hive(name)
     folder.mkdir()

@@ -11,7 +11,7 @@ CREDENTIALS_AGE_S_MAX = 10 * 365 * 24 * 3600.0
 
 
 class IssueCredentials(msgspec.Struct, omit_defaults=True):
-    """Make NATS credentials for `name`. Without `expires_in_s` they hold until the signing key is changed."""
+    """Make NATS credentials for `name`. Without `expires_in_s` they hold until they are revoked."""
 
     name: fields.Token
     role: Role = "agent"
@@ -31,7 +31,7 @@ class ListTokens(msgspec.Struct):
 
 
 class RevokeTokens(msgspec.Struct):
-    """Let no token of `name` be good any more at the HTTP door."""
+    """Let no token and no NATS credentials of `name` be good any more; who is connected by them is cut."""
 
     name: fields.Token
 

@@ -46,6 +46,8 @@ class Agent:
         slots: int = 1,
         name: str | None = None,
         owner: str | None = None,
+        on_demand: bool = False,
+        wake: str | None = None,
         labels: Mapping[str, str] | None = None,
         metadata: Any = None,
         grace_s: float = GRACE_S,
@@ -62,6 +64,10 @@ class Agent:
             slots: how many tasks it works on at a time.
             name: what people call it; by default the id.
             owner: it gets only this owner's tasks.
+            on_demand: it is not always there: others that can do a task as well are preferred, and with `wake` it is
+                started for a task while it is away.
+            wake: what starts it while it is away: an http(s) URL that gets a signed POST, or the name of a command that
+                the operator of a local hive has configured.
             labels: facts about it, as texts.
             metadata: more facts, as any JSON.
             grace_s: when it is told to stop, how long its handlers may go on, in seconds.
@@ -80,6 +86,7 @@ class Agent:
         self._can = normal(can)
         self._slots = slots
         self._name, self._owner, self._labels, self._metadata = name, owner, dict(labels or {}), metadata
+        self._on_demand, self._wake = on_demand, wake
         self._grace_s = grace_s
         self._where = context, nats_url, creds, hive
         self._handlers = Handlers()
@@ -143,6 +150,8 @@ class Agent:
             capabilities=self.capabilities,
             slots=self._slots,
             owner=self._owner,
+            policy="on-demand" if self._on_demand else "always-on",
+            wake=self._wake,
             labels=self._labels,
             metadata=codec.raw({} if self._metadata is None else self._metadata),
             answers_while_busy=self._peer_handlers.question is not None,
@@ -337,7 +346,14 @@ class _Session:
         while True:
             self._turns += 1
             workbench = self.workbench
-            beat = inbox.Beat(self._agent.id, self._agent.instance, workbench.held, workbench.free_slots, self._turns)
+            beat = inbox.Beat(
+                self._agent.id,
+                self._agent.instance,
+                workbench.held,
+                workbench.free_slots,
+                self._turns,
+                workbench.sessions,
+            )
             envelope = Envelope(
                 id=new_id(),
                 type=inbox.BEAT_TYPE,
@@ -354,10 +370,8 @@ class _Session:
         envelope = codec.decode_envelope(body)
         message = envelope if isinstance(envelope, codec.Malformed) else codec.decode_data(envelope, inbox.KINDS)
         match message:
-            case inbox.TaskDispatch():
-                self.workbench.take(message)
-            case inbox.CancelAttempt():
-                self.workbench.cancel(message)
+            case inbox.TaskDispatch() | inbox.CancelAttempt() | inbox.SessionDispatch() | inbox.HaltSession():
+                self.workbench.hear(message)
             case inbox.QuestionAsked():
                 self._peers.asked(message)
             case inbox.QuestionEnded():

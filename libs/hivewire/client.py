@@ -12,7 +12,7 @@ from hivewire import bulk, codec, history, limits, paging, reads
 from hivewire.asking import Answer, Asking
 from hivewire.commands import broker as commands
 from hivewire.commands import conversation as commands_to_peers
-from hivewire.commands.agent_gateway import AgentBrief, Drain, Publish, Published, Remove, Undrain
+from hivewire.commands.agent_gateway import AgentBrief, Drain, Publish, Published, Remove, Undrain, Wake
 from hivewire.commands.broker import Submit
 from hivewire.connection import Connection
 from hivewire.context import Context, find_context
@@ -41,6 +41,8 @@ from hivewire.views import (
     PhaseView,
     QueueView,
     RejectView,
+    ReplayBrief,
+    ReplayView,
     Stats,
     TaskBrief,
     TaskView,
@@ -294,6 +296,22 @@ class Client:
         """Tasks that ended failed or dead_lettered, newest first."""
         return paging.items(self.connection, BROKER, "dead", _LISTING, TaskView, at_most)
 
+    async def replay(self, replay: commands.Replay) -> ReplayBrief:
+        """Have the broker open dead letters again, no faster than the replay's rate."""
+        return await self._command(BROKER, "replay", replay, ReplayBrief)
+
+    async def stop_replay(self, replay_id: str) -> ReplayBrief:
+        """Let a replay open no more dead letters."""
+        return await self._command(BROKER, "stop_replay", commands.StopReplay(replay_id), ReplayBrief)
+
+    async def replay_of(self, replay_id: str) -> ReplayView:
+        """How far a replay is."""
+        return await self._read(BROKER, "replay", reads.OneReplay(token(replay_id, "replay id")), ReplayView)
+
+    def replays(self, at_most: int | None = None) -> AsyncIterator[ReplayView]:
+        """Replays of dead letters, newest first."""
+        return paging.items(self.connection, BROKER, "replays", _LISTING, ReplayView, at_most)
+
     async def stats(self) -> Stats:
         """Counts over all tasks that are kept."""
         return await self._read(BROKER, "stats", reads.Nothing(), Stats)
@@ -483,6 +501,14 @@ class Client:
     async def undrain(self, agent_id: str) -> AgentBrief:
         """Let an agent be given work again."""
         return await self._command(AGENT_GATEWAY, "undrain", Undrain(token(agent_id, "agent id")), AgentBrief)
+
+    async def wake(self, agent_id: str, reason: str = "") -> AgentBrief:
+        """Have an agent that is away start, in the way that its card says; it is awake once it is present.
+
+        Raises:
+            RefusedError: its card says no way (409), or there is no such agent (404).
+        """
+        return await self._command(AGENT_GATEWAY, "wake", Wake(token(agent_id, "agent id"), reason), AgentBrief)
 
     async def remove(self, agent_id: str) -> AgentBrief:
         """Forget an agent. What it holds is given to others."""

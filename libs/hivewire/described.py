@@ -18,8 +18,8 @@ def described(kind: Any) -> Any:
     if kind is msgspec.Raw:
         return Any
     origin, arguments = get_origin(kind), get_args(kind)
-    plain = origin or kind
-    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+    struct = origin or kind
+    if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
         return _shadow(kind)
     if origin is Annotated:
         return Annotated[(described(arguments[0]), *arguments[1:])]

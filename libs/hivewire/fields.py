@@ -7,12 +7,13 @@ import msgspec
 
 from hivewire import limits
 
+ID_PATTERN = r"^[^\s.*>\x00-\x1f\x7f]+$"
 Token = Annotated[
     str,
     msgspec.Meta(
         min_length=1,
         max_length=limits.TOKEN_BYTES_MAX,
-        pattern=r"^[^\s.*>\x00-\x1f\x7f]+$",
+        pattern=ID_PATTERN,
         description="an id that can stand as one token of a subject",
     ),
 ]

@@ -20,6 +20,8 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024 - MESSAGE_HEADROOM_BYTES
 """Largest command: headers and body, with nats-server's default `max_payload` of 1 MiB."""
 BATCH_ITEMS_MAX: Final = 1_000
 """Tasks in one batch submit: one commit must stay short enough for the lease to be renewed beside it."""
+REPORTS_MAX: Final = 200
+"""Reports in one command, for the same reason."""
 INTEGER_DIGITS_MAX: Final = 18
 """Every integer field fits Postgres' bigint."""
 
@@ -52,6 +54,10 @@ START_TIMEOUT_S: Final = 60.0
 """From assignment to the report that the handler runs. A dispatch lost on the way is repeated long before."""
 TASK_TIMEOUT_S: Final = 300.0
 TASK_RETRIES: Final = 3
+
+REPLAY_RATE: Final = 50.0
+"""Dead letters a second that a replay opens: a fleet that was down does not get everything at once."""
+REPLAY_RATE_MAX: Final = 1_000.0
 
 # --- agents -----------------------------------------------------------------------------------------
 SLOTS_MAX: Final = 10_000

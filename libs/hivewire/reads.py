@@ -99,6 +99,12 @@ class ListSessions(msgspec.Struct, kw_only=True, omit_defaults=True):
     cursor: fields.Name | None = None
 
 
+class OneReplay(msgspec.Struct):
+    """Names a replay of dead letters."""
+
+    replay_id: fields.Token
+
+
 class OneReject(msgspec.Struct):
     """Names a reject."""
 
@@ -198,7 +204,9 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "explain": Explain,  # -> Explanation
     "whatif": AskWhatIf,  # -> WhatIf
     "why": OneTask,  # -> Why
-    "dead": Listing,  # -> Page of TaskView
+    "dead": Listing,
+    "replay": OneReplay,
+    "replays": Listing,  # -> Page of TaskView
     "stats": Nothing,  # -> Stats
     "next": Nothing,  # -> TaskView of the task that would be dispatched first
     "phases": ListPhases,  # -> Page of PhaseView

@@ -24,6 +24,15 @@ WAITING_MAX: Final = 200_000
 """Messages that wait in one simulation; beyond it nothing more is taken."""
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """The same for what they hold, all together."""
+HISTORY_BYTES_MAX: Final = CONTENT_BYTES_MAX
+"""Of all that one agent remembers: it goes along with every message that a remote agent or a callable has to answer."""
+MEMORY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of all that the agents of one simulation remember, shared evenly among them: as much as may wait."""
+UNDER_WAY_MAX: Final = WAITING_MAX
+"""Dispatches, delegations and their parts without an answer, in one simulation: an agent that never answers leaves them
+behind. Beyond it whoever asks gets an error."""
+UNDER_WAY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The same for what they hold, all together."""
 TICKS_MAX: Final = 1_000
 """Ticks in one command: one commit must stay short."""
 DISPATCH_TIMEOUT_S: Final = 300.0

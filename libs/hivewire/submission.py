@@ -60,12 +60,13 @@ class TaskOptions(TypedDict, total=False):
 
 
 class TaskChanges(TypedDict, total=False):
-    """What may be changed of a task. `metadata` and `labels` are replaced as a whole."""
+    """What may be changed of a task. `metadata`, `labels` and `depends_on` (ids) are replaced as a whole."""
 
     metadata: Mapping[str, Any]
     labels: Mapping[str, str]
     priority: int | str
     timeout_s: float
+    depends_on: Sequence[str]
 
 
 SHORT_NAMES = {

@@ -14,6 +14,7 @@ TaskStatus = Literal[
 ]
 AttemptStatus = Literal["assigned", "running", "completed", "failed", "timed_out", "lost", "cancelled"]
 PhaseStatus = Literal["pending", "running", "blocked", "completed"]
+ReplayStatus = Literal["running", "completed", "stopped"]
 InitiativeStatus = Literal["active", "completed"]
 ConversationState = Literal["asked", "delivered", "answered", "expired", "withdrawn", "undeliverable"]
 MessageState = Literal["sent", "delivered", "undeliverable"]
@@ -50,6 +51,33 @@ class InitiativeBrief(msgspec.Struct, omit_defaults=True):
     created: bool | None = None
 
 
+class ReplayBrief(msgspec.Struct):
+    """The reply to a command about a replay: how it stands after the commit."""
+
+    replay_id: str
+    status: ReplayStatus
+    replayed: int = 0
+    refused: int = 0
+
+
+class ReplayView(msgspec.Struct, kw_only=True):
+    """A replay of dead letters. `remaining` counts what it has not tried yet, where one replay is shown."""
+
+    replay_id: str
+    by: str
+    status: ReplayStatus
+    rate: float
+    owner: str | None = None
+    phase: str | None = None
+    error: str | None = None
+    reason: str = ""
+    replayed: int = 0
+    refused: int = 0
+    remaining: int = 0
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
 class BatchItem(msgspec.Struct, omit_defaults=True):
     """What became of one task of a batch. `index` is its place in the batch, from 0."""
 
@@ -64,6 +92,21 @@ class Batch(msgspec.Struct):
     """The reply to a batch submit, one item for each task in their order."""
 
     items: list[BatchItem]
+
+
+class ReportRefused(msgspec.Struct, omit_defaults=True):
+    """A report of a batch that was not taken. `index` is its place in the batch, from 0; `status` is that of the same
+    refusal to a single report."""
+
+    index: int
+    error: str
+    status: int
+
+
+class ReportsTaken(msgspec.Struct, omit_defaults=True):
+    """The reply to a batch of reports: all but these were taken."""
+
+    refused: list[ReportRefused] = []
 
 
 class TaskView(msgspec.Struct, kw_only=True):
@@ -106,6 +149,10 @@ class TaskView(msgspec.Struct, kw_only=True):
     progress_message: str | None = None
     not_before: datetime | None = None
     retry_at: datetime | None = None
+    waits_for: str | None = None
+    """The agent that was woken for it."""
+    waits_until: datetime | None = None
+    """As long as it waits for that agent: until then at most."""
     deadline: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -199,6 +246,7 @@ class AgentView(msgspec.Struct, kw_only=True):
     owner: str | None = None
     instance: str | None = None
     endpoint_url: str | None = None
+    wake: str | None = None
     connection_status: Literal["connected", "disconnected"] = "disconnected"
     labels: dict[str, str] = {}
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
@@ -392,6 +440,8 @@ class Explanation(msgspec.Struct, kw_only=True):
     oversight: str = "autonomous"
     shifts: dict[str, WeightShift | None] = {}
     if_idle: str | None = None
+    woken: bool = False
+    """The agent was away, and was woken for the task."""
     reweighted: bool = False
     winner: str | None = None
 
@@ -469,8 +519,10 @@ class TokenView(msgspec.Struct):
     revoked_at: datetime | None = None
 
 
-class RevokedTokens(msgspec.Struct):
-    """How many tokens of a name were revoked."""
+class RevokedTokens(msgspec.Struct, omit_defaults=True):
+    """How many tokens of a name were revoked. `nats` false: NATS credentials of the name hold until they expire, since
+    this gateway does not have the keys of nats-server's operator."""
 
     name: str
     revoked: int
+    nats: bool = True

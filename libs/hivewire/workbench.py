@@ -16,19 +16,20 @@ from typing import Any
 
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, rehearsal
 from hivewire.asking import Asking
-from hivewire.commands.broker import Complete, Fail, Progress, Start
-from hivewire.connection import Connection, outcome
-from hivewire.envelope import REPLY_OK, Envelope
-from hivewire.errors import HivewireError, NotReachable, Permanent, RefusedError
+from hivewire.commands.broker import CompleteReport, FailReport, ProgressReport, StartReport
+from hivewire.commands.broker import Report as AnyReport
+from hivewire.connection import Connection
+from hivewire.errors import HivewireError, Permanent, RefusedError
 from hivewire.handlers import Handlers, error_text, storable
-from hivewire.inbox import CancelAttempt, Held, TaskDispatch
-from hivewire.subjects import BROKER
+from hivewire.inbox import CancelAttempt, HaltSession, Held, SessionDispatch, TaskDispatch
+from hivewire.reporting import Done, Reporting
+from hivewire.subjects import AGENT_GATEWAY
 from hivewire.task import Task, TaskContext, ThreadContext
 
 Key = tuple[str, int]
-Report = Complete | Fail
+Report = CompleteReport | FailReport
 
 NOT_OURS = frozenset({403, 404, 409})
 """Statuses that say: this attempt is no longer yours."""
@@ -49,6 +50,8 @@ class Attempt:
     """One attempt in our hands."""
 
     task: Task
+    rehearsed: bool = False
+    """It is a message of a simulation: what is reported goes to its session."""
     running: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     given_up: bool = False
@@ -67,7 +70,7 @@ class _Ended:
     size: int = 0
 
     def keep(self, key: Key, report: Report) -> None:
-        size = len(bytes(report.result)) if isinstance(report, Complete) else len(report.error)
+        size = len(bytes(report.result)) if isinstance(report, CompleteReport) else len(report.error)
         self.reports[key] = (report, size)
         self.size += size
         while self.reports and (len(self.reports) > ENDED_KEPT or self.size > ENDED_BYTES_MAX):
@@ -84,6 +87,7 @@ class Workbench:
 
     def __init__(self, connection: Connection, handlers: Handlers, slots: int, instance: str, asking: Asking) -> None:
         self._connection = connection
+        self._reporting = Reporting(connection)
         self._handlers = handlers
         self._slots = slots
         self._instance = instance
@@ -101,7 +105,12 @@ class Workbench:
     # --- what the agent's beat says -------------------------------------------------------------------
     @property
     def held(self) -> list[Held]:
-        return [Held(*key) for key in self._held]
+        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.rehearsed]
+
+    @property
+    def sessions(self) -> list[str]:
+        """The dispatches of simulations."""
+        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.rehearsed]
 
     @property
     def free_slots(self) -> int:
@@ -115,26 +124,38 @@ class Workbench:
         return self._threads_busy
 
     # --- what the inbox brings ------------------------------------------------------------------------
-    def take(self, dispatch: TaskDispatch) -> None:
-        """Begin an attempt, or wait for a free slot. One that is held already is not begun twice."""
-        key = (dispatch.task_id, dispatch.attempt)
-        if self._stopping or dispatch.instance != self._instance or key in self._held:
+    def hear(self, message: TaskDispatch | CancelAttempt | SessionDispatch | HaltSession) -> None:
+        """Begin an attempt at a task or, in a rehearsal, at a simulation's message; or stop working on one."""
+        match message:
+            case TaskDispatch():
+                self._take(Attempt(Task(message)))
+            case CancelAttempt(task_id=task_id, attempt=number):
+                self._cancel((task_id, number), message.reason, message.instance)
+            case SessionDispatch():
+                task = rehearsal.as_task(message, sorted(self._handlers.capabilities))
+                self._take(Attempt(Task(task), rehearsed=True))
+            case HaltSession():
+                for key in [key for key in self._held if _message_id(key) == message.message_id]:
+                    self._cancel(key, message.reason)
+
+    def _take(self, attempt: Attempt) -> None:
+        """Begin at once, or wait for a free slot. What is held already is not begun twice."""
+        if self._stopping or attempt.task.dispatch.instance != self._instance or attempt.key in self._held:
             return
-        attempt = Attempt(Task(dispatch))
-        self._held[key] = attempt
+        self._held[attempt.key] = attempt
         self._idle.clear()
-        ended = self._ended.get(key)
+        ended = self._ended.get(attempt.key)
         if ended is not None:
             self._report(attempt, ended)
             return
         self._waiting.append(attempt)
         self._fill()
 
-    def cancel(self, order: CancelAttempt) -> None:
+    def _cancel(self, key: Key, reason: str, instance: str | None = None) -> None:
         """Stop working on an attempt that is no longer ours."""
-        attempt = self._held.get((order.task_id, order.attempt))
-        if attempt is not None and order.instance == self._instance:
-            self._give_up(attempt, order.reason or "it was cancelled")
+        attempt = self._held.get(key)
+        if attempt is not None and instance in (None, self._instance):
+            self._give_up(attempt, reason or "it was cancelled")
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._slots:
@@ -169,8 +190,7 @@ class Workbench:
     # --- one attempt ----------------------------------------------------------------------------------
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
-        begun = Start(task.id, task.attempt, self._instance)
-        self._post(attempt, "start", begun)
+        self._post(attempt, StartReport(task.id, task.attempt, self._instance))
         context = attempt.context = TaskContext(
             task, self._connection, lambda *said: self._progress(attempt, *said), self._asking
         )
@@ -185,7 +205,7 @@ class Workbench:
         task = attempt.task
         try:
             value = await self._handle(task, context)
-            return Complete(task.id, task.attempt, self._instance, result=_encoded(value))
+            return CompleteReport(task.id, task.attempt, self._instance, result=_encoded(value))
         except Permanent as error:
             return self._failure(attempt, error, retry=False)
         except asyncio.CancelledError as error:
@@ -195,10 +215,10 @@ class Workbench:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises ends its attempt only
             return self._failure(attempt, error, retry=True)
 
-    def _failure(self, attempt: Attempt, error: BaseException, *, retry: bool) -> Fail:
+    def _failure(self, attempt: Attempt, error: BaseException, *, retry: bool) -> FailReport:
         text = error_text(error)
         logger.info("task %s, attempt %d failed: %s", *attempt.key, text.partition("\n")[0])
-        return Fail(*attempt.key, self._instance, error=text, retry=retry)
+        return FailReport(*attempt.key, self._instance, error=text, retry=retry)
 
     async def _handle(self, task: Task, context: TaskContext) -> Any:
         handler = self._handlers.choose(task.needs)
@@ -228,36 +248,28 @@ class Workbench:
 
     # --- reports --------------------------------------------------------------------------------------
     def _progress(self, attempt: Attempt, fraction: float | None, text: str) -> None:
-        self._post(
-            attempt, "progress", Progress(*attempt.key, self._instance, progress=fraction, message=storable(text))
-        )
+        self._post(attempt, ProgressReport(*attempt.key, self._instance, progress=fraction, message=storable(text)))
 
-    def _post(self, attempt: Attempt, verb: str, data: object) -> None:
+    def _post(self, attempt: Attempt, report: AnyReport) -> None:
         """Report something that the attempt goes on after."""
-        with contextlib.suppress(NotReachable):  # the connection was closed, we stop
-            answer = self._connection.post(BROKER, verb, data)
-            answer.add_done_callback(lambda answer: self._heard(attempt, answer))
+        self._say(attempt, report, partial(self._heard, attempt))
 
-    def _heard(self, attempt: Attempt, answer: asyncio.Future[Envelope]) -> None:
-        refusal = _refusal(answer)
+    def _say(self, attempt: Attempt, report: AnyReport, done: Done) -> None:
+        """Tell whoever gave us the attempt."""
+        if attempt.rehearsed:
+            self._reporting.post_alone(AGENT_GATEWAY, *rehearsal.as_said(report), done)
+        else:
+            self._reporting.post(report, done)
+
+    def _heard(self, attempt: Attempt, refusal: RefusedError | None) -> None:
         if refusal and refusal.status in NOT_OURS and not attempt.given_up:
             self._give_up(attempt, refusal.error)
 
     def _report(self, attempt: Attempt, report: Report) -> None:
         """Report how the attempt ended, until somebody replies."""
-        try:
-            answer = self._connection.post(BROKER, "complete" if isinstance(report, Complete) else "fail", report)
-        except NotReachable:
-            return  # the connection was closed, we stop
-        except RefusedError as error:
-            self._refused(attempt, report, error)
-            return
-        answer.add_done_callback(lambda answer: self._reported(attempt, report, answer))
+        self._say(attempt, report, partial(self._reported, attempt, report))
 
-    def _reported(self, attempt: Attempt, report: Report, answer: asyncio.Future[Envelope]) -> None:
-        if answer.cancelled() or answer.exception():
-            return
-        refusal = _refusal(answer)
+    def _reported(self, attempt: Attempt, report: Report, refusal: RefusedError | None) -> None:
         if refusal is None:
             self._ended.keep(attempt.key, report)
             self._release(attempt)
@@ -269,9 +281,9 @@ class Workbench:
 
     def _refused(self, attempt: Attempt, report: Report, refusal: RefusedError) -> None:
         """A result that cannot be taken fails the attempt: another one would return the same."""
-        if isinstance(report, Complete):
+        if isinstance(report, CompleteReport):
             text = storable(f"the result cannot be taken: {refusal.error}")
-            self._report(attempt, Fail(*attempt.key, self._instance, error=text, retry=False))
+            self._report(attempt, FailReport(*attempt.key, self._instance, error=text, retry=False))
             return
         logger.error("task %s, attempt %d: the failure was not taken, %s", *attempt.key, refusal.error)
         self._release(attempt)
@@ -308,24 +320,13 @@ class Workbench:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _message_id(key: Key) -> str:
+    """How the gateway names the attempt of a session."""
+    return f"{key[0]}.{key[1]}"
+
+
 def _encoded(value: Any) -> msgspec.Raw:
     try:
         return codec.raw(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Permanent(f"the handler's result cannot be written as JSON: {error}") from error
-
-
-def _refusal(answer: asyncio.Future[Envelope]) -> RefusedError | None:
-    """The refusal that a future holds, if it does."""
-    if answer.cancelled() or answer.exception():
-        return None
-    envelope = answer.result()
-    if envelope.type == REPLY_OK:
-        return None
-    try:
-        outcome(envelope, msgspec.Raw)
-    except RefusedError as error:
-        return error
-    except HivewireError as error:
-        return RefusedError(str(error), status=500)
-    return None

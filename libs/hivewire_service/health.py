@@ -38,6 +38,8 @@ class Health:
     def __init__(self, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) -> None:
         self._checks = checks
         self._registry = registry
+        self.take_stock: Callable[[], Awaitable[None]] | None = None
+        """Brings the gauges up to date; called when /metrics is asked for."""
         self._role: Role = "standby"
         self._loading = True
 
@@ -62,6 +64,8 @@ class Health:
             case "/ready":
                 await respond(send, *await self.readiness())
             case "/metrics":
+                if self.take_stock is not None:
+                    await self.take_stock()
                 await _send(send, 200, CONTENT_TYPE_LATEST, generate_latest(self._registry))
             case _:
                 await respond(send, 404, {"error": "there are /health, /ready and /metrics"})

@@ -2,8 +2,7 @@
 
 nats-server trusts one operator key. Each hive is an account of its own, signed by that operator, and each role of the
 hive is a scoped signing key of the account: whoever holds a role's key can issue credentials of that role, and the
-permissions come from the account, not from the credential. The operator's key stays with the process that runs
-nats-server; the agent gateway holds the keys of the roles only.
+permissions come from the account, not from the credential.
 
 The tokens are JWTs with algorithm `ed25519-nkey`, version 2 of the claims. Specifications: ADR-14 (user JWTs from
 scoped signing keys) in github.com/nats-io/nats-architecture-and-design, and github.com/nats-io/jwt for the claims of
@@ -12,10 +11,11 @@ operators and accounts.
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,10 +26,12 @@ import nkeys
 from hivewire.errors import BadUsage
 from hivewire.private_file import write_private
 from hivewire.subjects import hive_name, token
-from hivewire_service.roles import RESERVED_NAMES, Role, permissions
+from hivewire_service.roles import RESERVED_NAMES, Permissions, Role, permissions
 
 _UNLIMITED = -1
 _CONNECTION_LIMITS = ("subs", "conn", "leaf", "imports", "exports", "data", "payload")
+_FOR_EVER = 2**32
+"""A revocation names the time up to which tokens are refused. Keys of users are not used again after theirs."""
 _JETSTREAM_LIMITS = ("mem_storage", "disk_storage", "streams", "consumer")
 
 
@@ -52,6 +54,10 @@ class Key:
     def sign(self, data: bytes) -> bytes:
         signature: bytes = nkeys.from_seed(bytearray(self.seed.encode())).sign(data)
         return signature
+
+    def signature(self, nonce: str) -> bytes:
+        """What a NATS client answers to the server's nonce."""
+        return base64.b64encode(self.sign(nonce.encode()))
 
     def __repr__(self) -> str:
         return f"Key({self.public})"
@@ -82,41 +88,68 @@ def system_account_token(operator: Key, account: str) -> str:
     return _encode(operator, "system", account, {"type": "account", "version": 2, "limits": limits})
 
 
-def hive_account_token(operator: Key, hive: str, account: str, roles: Mapping[Role, str]) -> str:
+def hive_account_token(operator: Key, keys: "HiveKeys", revoked: Iterable[str] = ()) -> str:
     """The account of a hive: JetStream without limits, and one scoped signing key a role.
 
     Args:
         operator: signs the token.
-        hive: the name of the hive, and of the account.
-        account: the account's public key.
-        roles: the public signing key of each role.
+        keys: the hive's.
+        revoked: public keys of users that are not let in, whenever their tokens were issued.
     """
     limits = dict.fromkeys((*_CONNECTION_LIMITS, *_JETSTREAM_LIMITS), _UNLIMITED)
     claims = {
         "type": "account",
         "version": 2,
         "limits": limits | {"wildcards": True},
-        "signing_keys": [_scope(role, public, hive) for role, public in roles.items()],
+        "signing_keys": [_scope(role, key.public, keys.hive) for role, key in keys.roles.items()],
+        "revocations": dict.fromkeys(revoked, _FOR_EVER),
     }
-    return _encode(operator, hive, account, claims)
+    return _encode(operator, keys.hive, keys.account, claims)
+
+
+def revoked_users(account_token: str) -> list[str]:
+    """The public keys of the users that an account does not let in."""
+    body = account_token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return list(claims["nats"].get("revocations", ()))
 
 
 def _scope(role: Role, public: str, hive: str) -> dict[str, Any]:
     allowed = permissions(role, hive)
-    template = {
+    return {"kind": "user_scope", "key": public, "role": role.value, "template": permitted(allowed)}
+
+
+def permitted(allowed: Permissions) -> dict[str, Any]:
+    """What a user, or a scope of users, may do."""
+    return {
         "pub": {"allow": list(allowed.publish)},
         "sub": {"allow": list(allowed.subscribe)},
         "subs": _UNLIMITED,
         "data": _UNLIMITED,
         "payload": _UNLIMITED,
     }
-    return {"kind": "user_scope", "key": public, "role": role.value, "template": template}
 
 
-def user_token(signing: Key, account: str, name: str, user: str, expires: datetime | None = None) -> str:
-    """A user's token. Its permissions are those of the signing key's scope, so it carries none itself."""
-    claims = {"type": "user", "version": 2, "issuer_account": account}
-    return _encode(signing, name, user, claims, expires)
+def user_token(
+    signing: Key,
+    account: str | None,
+    name: str,
+    user: str,
+    expires: datetime | None = None,
+    allowed: Permissions | None = None,
+) -> str:
+    """A user's token.
+
+    Args:
+        signing: the account's own key, or one of its signing keys.
+        account: the account's public key, where another key signs.
+        name: the user's name.
+        user: the user's public key.
+        expires: when the server stops taking it; None is never.
+        allowed: its permissions. One that a scoped key signs has those of the scope, and carries none itself.
+    """
+    claims = {"type": "user", "version": 2, **(permitted(allowed) if allowed else {})}
+    return _encode(signing, name, user, claims | ({"issuer_account": account} if account else {}), expires)
 
 
 def _encode(signer: Key, name: str, subject: str, nats: dict[str, Any], expires: datetime | None = None) -> str:
@@ -205,13 +238,27 @@ class Issuer:
             raise BadUsage(f"{keys_file} holds the keys of hive {keys.hive!r}, not of {hive!r}")
         return cls(keys)
 
-    def issue(self, role: Role | str, name: str, expires: datetime | None = None) -> str:
+    @property
+    def keys(self) -> HiveKeys:
+        return self._keys
+
+    def user_key(self, name: str, generation: int) -> Key:
+        """The key of all credentials of a name's generation. The next generation begins when they are revoked."""
+        secret = self._keys.roles[Role.AGENT].seed.encode()
+        random = hmac.digest(secret, f"user/{name}/{generation}".encode(), "sha256")
+        return Key.from_seed(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER).decode())
+
+    def issue(
+        self, role: Role | str, name: str, expires: datetime | None = None, *, generation: int | None = None
+    ) -> str:
         """A new credential for `name`, as the text of a credentials file.
 
         Args:
             role: decides what the bearer may publish and hear.
             name: the bearer's id; every command it sends carries it.
             expires: when nats-server stops taking the credential; None is never.
+            generation: revoked together with the others of the name's generation; None: it has a key that nobody knows,
+                and holds until the role's signing key is changed.
 
         Raises:
             BadUsage: the role is unknown, or the name is no token of a subject or reserved.
@@ -225,6 +272,6 @@ class Issuer:
             raise BadUsage(f"a credential of role {role} is always named {RESERVED_NAMES[role]!r}")
         if name in RESERVED_NAMES.values() and name != RESERVED_NAMES.get(role):
             raise BadUsage(f"the name {name!r} is reserved: take another")
-        user = new_user_key()
+        user = new_user_key() if generation is None else self.user_key(name, generation)
         jwt = user_token(self._keys.roles[role], self._keys.account, name, user.public, expires)
         return credentials(jwt, user.seed)

@@ -1,6 +1,7 @@
 """A service as a process: connects, serves its health, runs the loop and ends cleanly."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -20,12 +21,16 @@ from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
+from hivewire_service.stock import Stock
 from hivewire_service.store import Store
 
 log = structlog.get_logger()
 
 SENDER = "service"
 """The name in the services' credentials, and so the prefix of their inboxes."""
+GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""A batch makes some ten thousand objects that live until its end. Python's own thresholds would look through all of
+them again and again while it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Definition:
     name: str
     parts: Callable[[Settings, Subjects], Parts]
     reads: Mapping[str, Query]
-    admin: Callable[[Settings], Mapping[str, Query]] = field(default=lambda _: {})
+    admin: Callable[[Surroundings], Mapping[str, Query]] = field(default=lambda _: {})
     door: Callable[[Surroundings], AbstractAsyncContextManager[None]] | None = None
     """Serves the hive's HTTP port. Any number of processes may be doors, beside the owner or within it."""
 
@@ -59,6 +64,7 @@ async def run(definition: Definition, settings: Settings) -> None:
     """
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)
@@ -70,21 +76,21 @@ async def run(definition: Definition, settings: Settings) -> None:
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
-        answers = Answers(
-            definition.name, bus, store, subjects, {**definition.reads, **history.READS}, definition.admin(settings)
-        )
+        around = Surroundings(settings, subjects, bus, store, health)
+        reads = {**definition.reads, **history.READS}
+        answers = Answers(definition.name, bus, store, subjects, reads, definition.admin(around))
         await answers.start(version("hivewire"))
         if definition.door and settings.part != "core":
-            surroundings = Surroundings(settings, subjects, bus, store, health)
-            await stack.enter_async_context(definition.door(surroundings))
+            await stack.enter_async_context(definition.door(around))
         if definition.door and settings.part == "door":
             health.set(role="door", loading=False)
             log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)
             await _until_told(bus)
             return
+        parts = definition.parts(settings, subjects)
         service = Service(
             definition.name,
-            definition.parts(settings, subjects),
+            parts,
             bus=bus,
             store=store,
             lease=Lease(store, settings.lease_seconds),
@@ -93,6 +99,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             health=health,
             stream_replicas=settings.stream_replicas,
         )
+        health.take_stock = Stock(service, parts.meter, settings.data).take
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
         await _until_stopped(service, bus)
         log.info("stopped", service=definition.name)

@@ -13,19 +13,18 @@ committed to the rejects.
 """
 
 import asyncio
-import contextlib
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from hivewire import codec, limits
-from hivewire.events import Event
+from hivewire import codec
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -36,6 +35,7 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -48,42 +48,25 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.turn import BatchFailed, Turn
+from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX = 2_000
 WAITING_BYTES_MAX = 16 * 1024 * 1024
-PULSE_S = 1.0
-SILENCE_S_MIN = 2.5
-"""A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
 IDLE_S_MAX = 60.0
+WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
-PURGE_EVERY_S = 5.0
-HOUSEKEEPING_EVERY_S = 3600.0
-
-
-class BatchFailed(Exception):
-    """Deciding or storing a batch failed for a reason that lies in the batch."""
-
-    def __init__(self, batch: list[Taken], cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.batch = batch
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one turn of the loop makes true, and what is said of it afterwards."""
-
-    now: datetime
-    taken: list[Taken]
-    events: list[Event] = field(default_factory=list)
-    stored: list[StoredEvent] = field(default_factory=list)
-    records: list[Any] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    replies: list[tuple[str, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
+TERM_PAUSE_FIRST_S = 0.1
+TERM_PAUSE_S_MAX = 5.0
+HEALTHY_S = 30.0
+"""A term that lasted so long, or that decided a command, had begun well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +77,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -120,6 +104,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -130,13 +115,14 @@ class Service:
         self._observations: deque[Any] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
-        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._pulse = Pulse()
         self._lost = False
+        self._decided = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._purged_seq = 0
         self._one_by_one_until = 0
         self._poison: Taken | None = None
         self._outbox: Outbox
@@ -144,32 +130,60 @@ class Service:
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Own the service whenever that is possible, until `stop`."""
+        """Own the service whenever that is possible, until `stop`.
+
+        A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
+        """
+        pause_s = 0.0
+        metrics.LEASE_OWNER.labels(self.name).set(0)
         while not self._stopping:
             self._health.set(role="standby", loading=True)
-            acquiring = asyncio.ensure_future(self._lease.acquire())
-            term = await self._unless_stopped(acquiring)
+            term = await self._unless_stopped(self._lease.acquire())
             if term is None:
                 return
-            self._lost = False
-            self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
-            log.info("owner", service=self.name, epoch=term.epoch)
-            metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
-            try:
-                await self._own(term)
-            except Exception as error:  # noqa: BLE001  # what it does not know is raised again
-                self._set_back(error)
-                await self.store.drop_owner()
-            else:
-                await self._lease.release(term)
-            finally:
-                metrics.LEASE_OWNER.labels(self.name).set(0)
-                self._lease.stop()
+            began_s = time.monotonic()
+            await self._serve(term)
+            if self._decided or time.monotonic() - began_s > HEALTHY_S:
+                pause_s = 0.0
+            await self._unless_stopped(asyncio.sleep(pause_s))
+            pause_s = min(2 * pause_s or TERM_PAUSE_FIRST_S, TERM_PAUSE_S_MAX)
+
+    async def _serve(self, term: Term) -> None:
+        """Own the service until `stop`, or until something went wrong."""
+        self._lost = self._decided = False
+        self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
+        log.info("owner", service=self.name, epoch=term.epoch)
+        metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
+        try:
+            await self._own(term)
+        except Exception as error:  # noqa: BLE001  # what it does not know is raised again
+            self._set_back(error)
+            await self.store.drop_owner()
+        else:
+            await self._lease.release(term)
+        finally:
+            self._owns = False
+            metrics.LEASE_OWNER.labels(self.name).set(0)
+            self._lease.stop()
 
     def stop(self) -> None:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it has the lease and its state."""
+        return self._owns
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -193,16 +207,18 @@ class Service:
         self._silence_s = max(self._silence_s, seconds)
         self._wake.set()
 
-    async def _unless_stopped(self, acquiring: "asyncio.Future[Term]") -> Term | None:
-        while not acquiring.done():
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for something; None: told to stop before."""
+        waited_for = asyncio.ensure_future(coroutine)
+        while not waited_for.done():
             self._wake.clear()
             if self._stopping:
-                acquiring.cancel()
+                waited_for.cancel()
                 return None
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait((acquiring, waking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waited_for, waking), return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
-        return acquiring.result()
+        return waited_for.result()
 
     def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def lost() -> None:
@@ -232,8 +248,15 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
+        self._owns = True
         metrics.LEASE_OWNER.labels(self.name).set(1)
-        beside = [self._reader.run(), self._outbox.run(), self._pulse(), self._purge(), self._keep_house()]
+        beside = (
+            self._reader.run(),
+            self._outbox.run(),
+            self._pulse.run(self.silence),
+            purge(self.bus, self.subjects.command_stream(self.name), lambda: self._position.command_seq),
+            keep_house(self.store, self.clock),
+        )
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
 
     async def _work(self, term: Term) -> None:
@@ -242,6 +265,7 @@ class Service:
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
+        gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
         self._position = await self.store.read_position(connection)
@@ -262,7 +286,10 @@ class Service:
             room=self._has_room,
             silence=self.silence,
         )
-        self._pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._pulse = Pulse()
+        # What was loaded stays: no later collection has to look at it.
+        gc.collect()
+        gc.freeze()
 
     # reading ----------------------------------------------------------------------------------------
     async def _start_reading(self, stream: StreamState) -> int:
@@ -307,6 +334,7 @@ class Service:
                     await self.store.commit(term.epoch, unit)
                 self._position = position
                 self._committed_s = time.monotonic()
+                self._decided = self._decided or bool(turn.taken)
         except Exception as error:
             if is_passing(error) or not turn.taken:
                 raise
@@ -318,7 +346,7 @@ class Service:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
         if turn.taken or unit.writes or turn.stored:
             return True
-        return unit.position != self._position and time.monotonic() - self._committed_s >= PULSE_S
+        return unit.position != self._position and time.monotonic() - self._committed_s >= WATERMARK_EVERY_S
 
     async def _something_to_do(self) -> None:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
@@ -333,9 +361,9 @@ class Service:
             due = self.core.next_due()
             pause_s = IDLE_S_MAX if due is None else (due - self.clock.now()).total_seconds()
             if self._outbox.published_seq != self._position.published_seq or self._outbox.backlog:
-                pause_s = min(pause_s, PULSE_S)
+                pause_s = min(pause_s, WATERMARK_EVERY_S)
             if self._reader.is_deaf:
-                pause_s = max(pause_s, PULSE_S)
+                pause_s = max(pause_s, WATERMARK_EVERY_S)
             if pause_s > 0 and not self._stopping:
                 timer = asyncio.get_running_loop().call_later(min(pause_s, IDLE_S_MAX), self._wake.set)
                 await self._wake.wait()
@@ -346,9 +374,11 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX:
+        room = BATCH_BYTES_MAX
+        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
+            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
@@ -381,9 +411,7 @@ class Service:
         return await self.store.known_outcomes(connection, kept) if kept else {}
 
     def _note_silence(self, now: datetime) -> None:
-        pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
-        silence_s, self._silence_s = max(self._silence_s, gap_s), 0.0
+        silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
         if silence_s > SILENCE_S_MIN:
             log.info("could not listen, deadlines move", service=self.name, seconds=round(silence_s, 1))
             metrics.SILENCE_SECONDS.labels(self.name).inc(silence_s)
@@ -414,7 +442,7 @@ class Service:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
-        metrics.COMMANDS.labels(self.name, command.verb, "refused" if isinstance(outcome, Refusal) else "ok").inc()
+        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
         kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
@@ -424,7 +452,6 @@ class Service:
 
     def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
         """Let the facts of a step become the state, and number them for the history."""
-        turn.records += step.records
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
             self.core.evolve(event)
@@ -442,6 +469,7 @@ class Service:
                     traceparent=command.traceparent if command else None,
                 )
             )
+        turn.records += step.records
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
@@ -470,37 +498,11 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
-        for event in turn.events:
-            metrics.EVENTS.labels(self.name, event.type).inc()
+        for verb_and_outcome, count in turn.decided.items():
+            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in turn.events).items():
+            metrics.EVENTS.labels(self.name, kind).inc(count)
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
-
-    # beside the loop --------------------------------------------------------------------------------
-    async def _pulse(self) -> None:
-        """Tell a pause of the whole process from mere idleness."""
-        while True:
-            await asyncio.sleep(PULSE_S)
-            pulse_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-            gap_s, self._pulse_s = pulse_s - self._pulse_s, pulse_s
-            if gap_s > SILENCE_S_MIN:
-                self.silence(gap_s)
-
-    async def _purge(self) -> None:
-        """Remove decided commands from the stream, all but the last one, by which the stream is recognised."""
-        while True:
-            await asyncio.sleep(PURGE_EVERY_S)
-            seq = self._position.command_seq
-            if seq != self._purged_seq and self.bus.connected:
-                with contextlib.suppress(*TRANSIENT):  # it is tried again with the next commands
-                    await self.bus.purge_below(self.subjects.command_stream(self.name), seq)
-                    self._purged_seq = seq
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
-            now = self.clock.now()
-            await self.store.add_event_partitions(now)
-            await self.store.drop_old_outcomes(now - timedelta(seconds=limits.OUTCOME_KEPT_S))
+        self._meter.count(turn.events)

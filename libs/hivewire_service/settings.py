@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr = SecretStr("postgresql://127.0.0.1:5432/hivewire")
     keys_file: Path | None = None
     """The signing keys of the hive's roles, for the service that issues credentials."""
+    authority_file: Path | None = None
+    """The keys of nats-server's operator, for the service that revokes credentials."""
     data: Path | None = None
     """The data directory of `up`."""
     http_host: str = "127.0.0.1"
@@ -70,6 +72,10 @@ class Settings(BaseSettings):
     """Copies of each stream in a NATS cluster."""
     callables: dict[str, str] = {}
     """Behaviours of simulated agents that are Python callables: name -> `module:function`."""
+    wake_commands: dict[str, list[str]] = {}
+    """Commands under `hivewire up` that start agents which are away: name on the agent's card -> program and arguments."""
+    wake_timeout_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+    """How long a task waits for an agent that was woken for it to register, before another is sought."""
     log_format: Literal["auto", "pretty", "json"] = "auto"
     """`auto` is pretty on a terminal and JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

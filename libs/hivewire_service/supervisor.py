@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, port_is_free
 from hivewire_service.migrations import migrate
-from hivewire_service.process import Child, Command
+from hivewire_service.process import Child, Command, end_orphans
 from hivewire_service.roles import RESERVED_NAMES, Role
+from hivewire_service.side_by_side import end, until_first_ends
 
 log = structlog.get_logger()
 
@@ -37,6 +39,7 @@ SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 
 SERVICE_GRACE_S = 2.5
 """For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
+AGENT_GRACE_S = 0.5
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 LIVED_S = 10.0
@@ -54,9 +57,12 @@ class UpOptions:
 
     data_dir: Path
     http_port: int = 8600
+    """0: a free one."""
     hive: str = "hive"
     environment: tuple[tuple[str, str], ...] = ()
     """More environment variables of the services."""
+    demo: bool = False
+    """Also a small fleet of agents that always has something to do."""
 
 
 def up(options: UpOptions) -> None:
@@ -75,7 +81,8 @@ class Supervisor:
         self._options = options
         self._stack = Embedded(options.data_dir)
         self._folder: DataFolder = self._stack.folder
-        self._services = [Service(name, self._folder, options) for name in SERVICES]
+        self._services: list[Service] = []
+        self._fleet = DemoFleet(self._folder) if options.demo else None
 
     async def run(self) -> None:
         """Start everything, keep it running, and stop it on SIGINT or SIGTERM.
@@ -95,8 +102,7 @@ class Supervisor:
                 log.info("stopping")
         finally:
             stopped.cancel()
-            life.cancel()
-            await asyncio.wait((life,))
+            await end([life])
             await self._stop()
         if not life.cancelled():
             life.result()
@@ -110,17 +116,26 @@ class Supervisor:
         with explained(self._folder.root):
             self._write_credentials()
         await migrate(self._stack.postgres.dsn, self._options.hive)
-        async with asyncio.TaskGroup() as watch:
-            for service in self._services:
-                await service.start(self._stack)
-                watch.create_task(service.collect_output())
-            await asyncio.gather(*(service.until_ready() for service in self._services))
-            self._announce()
-            for server in (self._stack.nats, self._stack.postgres):
-                watch.create_task(keep_running(server.child, server.start))
-            for service in self._services:
-                watch.create_task(keep_running(service.child, partial(service.start, self._stack)))
-            watch.create_task(self._bound_logs())
+        if self._options.http_port == 0:
+            self._options = replace(self._options, http_port=self._folder.port("http"))
+        self._services = [Service(name, self._folder, self._options) for name in SERVICES]
+        parts = [*self._services, *([self._fleet] if self._fleet else [])]
+        await until_first_ends(*(part.collect_output() for part in parts), self._watch(parts))
+
+    async def _watch(self, parts: Sequence["Part"]) -> None:
+        await self._start_services()
+        watching = [keep_running(part.child, partial(part.start, self._stack)) for part in parts]
+        servers = (self._stack.nats, self._stack.postgres)
+        watching += [keep_running(server.child, server.start) for server in servers]
+        await until_first_ends(*watching, self._bound_logs())
+
+    async def _start_services(self) -> None:
+        for service in self._services:
+            await service.start(self._stack)
+        await asyncio.gather(*(service.until_ready() for service in self._services))
+        self._announce()
+        if self._fleet:
+            await self._fleet.start(self._stack)
 
     def _write_credentials(self) -> None:
         issuer = self._stack.nats.add_hive(self._options.hive)
@@ -162,8 +177,12 @@ class Supervisor:
                 context = Context.read(file)
                 if context is not None and context.pid == os.getpid():
                     file.unlink(missing_ok=True)
+        if self._fleet:
+            await self._fleet.child.stop(SERVICE_GRACE_S)
         await asyncio.gather(*(service.child.stop(SERVICE_GRACE_S) for service in self._services))
         await self._stack.stop()
+        # Agents that were woken here: they were told to stop when the gateway ended.
+        await end_orphans(self._folder.run, AGENT_GRACE_S)
 
 
 async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:
@@ -183,68 +202,30 @@ async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> No
             log.error("a process could not be started", process=child.name, error=str(error))
 
 
-class Service:
-    """One of the hive's services: its process, where it is asked for its health, and its log."""
+class Part(ABC):
+    """A program of ours that runs beside the servers: its process and its log."""
 
-    def __init__(self, name: str, folder: DataFolder, options: UpOptions) -> None:
+    def __init__(self, name: str, folder: DataFolder) -> None:
         self.name = name
         self.child = Child(name, folder.run)
         self._folder = folder
-        self._metrics_port = 0
-        self._options = options
         self._started = asyncio.Event()
 
-    @property
-    def metrics_url(self) -> str:
-        return f"http://127.0.0.1:{self._metrics_port}/metrics"
-
+    @abstractmethod
     async def start(self, stack: Embedded) -> None:
-        """Start the process; started again, it is asked on the same port. It waits for its servers by itself.
+        """Start the process.
 
         Raises:
             HivewireError: it cannot be started.
         """
-        self._metrics_port = self._metrics_port or self._folder.port(f"{self.name} metrics")
-        argv = (sys.executable, "-m", "hivewire", "serve", self.name)
-        await self.child.start(Command(sys.executable, argv, self._environment(stack)))
+
+    async def _run(self, module: str, *arguments: str, environment: Mapping[str, str]) -> None:
+        argv = (sys.executable, "-m", module, *arguments)
+        await self.child.start(Command(sys.executable, argv, {**os.environ, **environment}))
         self._started.set()
 
-    def _environment(self, stack: Embedded) -> dict[str, str]:
-        """Secrets go by the environment, which only the same user can read, or by the path of a file."""
-        return {
-            **os.environ,
-            "HIVEWIRE_HIVE": self._options.hive,
-            "NATS_URL": stack.nats.url,
-            "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
-            "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
-            "HIVEWIRE_KEYS_FILE": str(stack.nats.keys_file(self._options.hive)),
-            "HIVEWIRE_METRICS_PORT": str(self._metrics_port),
-            "HIVEWIRE_HTTP_PORT": str(self._options.http_port),
-            "HIVEWIRE_LOG_FORMAT": "json",
-            # Agents and webhooks on this machine are what a local hive is for.
-            "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8", "::1/128"]',
-            **dict(self._options.environment),
-        }
-
-    async def until_ready(self) -> None:
-        """Wait until the service can take work.
-
-        Raises:
-            HivewireError: it ended or was not ready in a minute; the text quotes its log.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_S_MAX):
-                while self.child.pid is not None:
-                    answer = await health.probe(self._metrics_port)
-                    if answer and answer["ready"] and answer["role"] != "standby":
-                        return
-                    await asyncio.sleep(READY_PAUSE_S)
-        raise HivewireError(
-            f"{self.name} did not start: {self._folder.last_failure(self.name)} (see {self._folder.log(self.name)})"
-        )
-
     async def collect_output(self) -> None:
-        """Write what the service says to its log, and show warnings on the terminal, over all its restarts."""
+        """Write what it says to its log, and show warnings on the terminal, over all its restarts."""
         with contextlib.closing(
             logging.handlers.RotatingFileHandler(self._folder.log(self.name), maxBytes=LOG_BYTES_MAX, backupCount=1)
         ) as file:
@@ -273,6 +254,69 @@ class Service:
             if isinstance(entry, dict) and entry.get("level") in {"warning", "error", "critical"}:
                 fields = {name: entry[name] for name in entry if name not in _LOG_ONLY}
                 log.log(logging.getLevelName(entry["level"].upper()), entry.get("event", ""), **fields)
+
+
+class DemoFleet(Part):
+    """The agents of `hivewire up --demo`, which find the hive as any program of this user does."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        super().__init__("demo-fleet", folder)
+
+    async def start(self, stack: Embedded) -> None:
+        await self._run("hivewire.demo_fleet", environment={"HIVEWIRE_DATA": str(stack.folder.root)})
+
+
+class Service(Part):
+    """One of the hive's services, and where it is asked for its health."""
+
+    def __init__(self, name: str, folder: DataFolder, options: UpOptions) -> None:
+        super().__init__(name, folder)
+        self._metrics_port = 0
+        self._options = options
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self._metrics_port}/metrics"
+
+    async def start(self, stack: Embedded) -> None:
+        """Start the process; started again, it is asked on the same port. It waits for its servers by itself."""
+        self._metrics_port = self._metrics_port or self._folder.port(f"{self.name} metrics")
+        await self._run("hivewire", "serve", self.name, environment=self._environment(stack))
+
+    def _environment(self, stack: Embedded) -> dict[str, str]:
+        """Secrets go by the environment, which only the same user can read, or by the path of a file."""
+        return {
+            "HIVEWIRE_HIVE": self._options.hive,
+            "HIVEWIRE_DATA": str(self._folder.root),
+            "NATS_URL": stack.nats.url,
+            "NATS_CREDS": str(credentials_file(self._folder, Role.SERVICE)),
+            "HIVEWIRE_POSTGRES_DSN": stack.postgres.dsn,
+            "HIVEWIRE_KEYS_FILE": str(stack.nats.keys_file(self._options.hive)),
+            "HIVEWIRE_AUTHORITY_FILE": str(stack.nats.authority_file),
+            "HIVEWIRE_METRICS_PORT": str(self._metrics_port),
+            "HIVEWIRE_HTTP_PORT": str(self._options.http_port),
+            "HIVEWIRE_LOG_FORMAT": "json",
+            # Agents and webhooks on this machine are what a local hive is for.
+            "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8", "::1/128"]',
+            **dict(self._options.environment),
+        }
+
+    async def until_ready(self) -> None:
+        """Wait until the service can take work.
+
+        Raises:
+            HivewireError: it ended or was not ready in a minute; the text quotes its log.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S_MAX):
+                while self.child.pid is not None:
+                    answer = await health.probe(self._metrics_port)
+                    if answer and answer["ready"] and answer["role"] != "standby":
+                        return
+                    await asyncio.sleep(READY_PAUSE_S)
+        raise HivewireError(
+            f"{self.name} did not start: {self._folder.last_failure(self.name)} (see {self._folder.log(self.name)})"
+        )
 
 
 def credentials_file(folder: DataFolder, role: Role) -> Path:

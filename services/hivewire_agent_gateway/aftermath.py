@@ -1,5 +1,5 @@
 """What the owner of the gateway does beside the loop: it hears what the broker gives to remote agents, beats for those
-that have no connection, tells the broker how task sessions went, and runs completion actions.
+that have no connection, tells the broker how task sessions went, runs completion actions and wakes agents.
 
 All of it is repeated after a restart from what the core knows, and none of it changes state but by observations.
 """
@@ -24,14 +24,15 @@ from hivewire.events.agent import AgentDeleted, AgentSpawned, AgentUpdated
 from hivewire.ids import new_id, session_id_for_attempt
 from hivewire.inbox import BEAT_TYPE, Beat, CancelAttempt, DoorBeat, Held, TaskDispatch
 from hivewire.subjects import AGENT_GATEWAY
-from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.actions import Actions
+from hivewire_agent_gateway.control import NotWoken, WakeUp
 from hivewire_agent_gateway.core import AgentGateway
 from hivewire_agent_gateway.outbound import Outbound, Policy
 from hivewire_agent_gateway.reports import Reporter
 from hivewire_agent_gateway.sessions.desk import is_http
 from hivewire_agent_gateway.sessions.records import Act, Acted, GivenTask, Report, TakenBack
 from hivewire_agent_gateway.states import Presence
+from hivewire_agent_gateway.waking import Waker
 from hivewire_service.deputy import deputy
 from hivewire_service.service import Service
 from hivewire_service.settings import Settings
@@ -50,7 +51,8 @@ class Aftermath:
         self._core = core
         self._settings = settings
         self._service: Service | None = None
-        self._queue: asyncio.Queue[Report | Act] = asyncio.Queue()
+        self._waker = Waker(settings)
+        self._queue: asyncio.Queue[Report | Act | WakeUp] = asyncio.Queue()
         self._inboxes: dict[str, list[Subscription]] = {}
 
     def reset(self) -> None:
@@ -66,9 +68,8 @@ class Aftermath:
                 ):
                     await self._follow_inbox(agent_id)
         for record in records:
-            if isinstance(record, (Report, Act)):
+            if isinstance(record, (Report, Act, WakeUp)):
                 self._queue.put_nowait(record)
-        metrics.count(events, self._core)
 
     async def run(self, service: Service) -> None:
         """Work until cancelled."""
@@ -81,14 +82,15 @@ class Aftermath:
                 await self._follow_inbox(agent_id)
             async with await deputy(self._settings) as line, asyncio.TaskGroup() as group:
                 group.create_task(self._beat())
-                await self._work(group, Reporter(service, line), Actions(self._settings, outbound))
+                await self._work(group, Reporter(service, line), outbound)
         finally:
             self._service = None
             await outbound.close()
             await _end([subscription, *(one for pair in self._inboxes.values() for one in pair)], service)
 
-    async def _work(self, group: asyncio.TaskGroup, reporter: Reporter, runner: Actions) -> None:
+    async def _work(self, group: asyncio.TaskGroup, reporter: Reporter, outbound: Outbound) -> None:
         assert self._service is not None
+        runner = Actions(self._settings, outbound)
         reports, actions = asyncio.Semaphore(REPORTS_AT_ONCE_MAX), asyncio.Semaphore(ACTIONS_AT_ONCE_MAX)
         last: dict[str, asyncio.Task[None]] = {}
 
@@ -104,8 +106,10 @@ class Aftermath:
                 before = last.get(record.session_id)
                 task = last[record.session_id] = group.create_task(_in_order(reporter, record, before))
                 task.add_done_callback(partial(reported, record.session_id))
-            else:
+            elif isinstance(record, Act):
                 group.create_task(self._act(self._service, record, runner, actions))
+            else:
+                group.create_task(self._wake(self._service, record.agent_id, outbound))
 
     async def _act(self, service: Service, record: Act, runner: Actions, slots: asyncio.Semaphore) -> None:
         async with slots:
@@ -119,6 +123,17 @@ class Aftermath:
                 error = f"{type(failure).__name__}: {failure}"[: limits.ERROR_CHARS_MAX]
                 log.exception("completion action failed", session=record.session_id)
             service.observe(Acted(record.session_id, error))
+
+    async def _wake(self, service: Service, agent_id: str, outbound: Outbound) -> None:
+        agent = self._core.registry.get(agent_id)
+        if agent is None or agent.card.wake is None:
+            return
+        try:
+            await self._waker.wake(service, outbound, agent_id, agent.card.wake)
+        except (HivewireError, *CONNECTION_ERRORS) as failure:
+            reason = (str(failure) or type(failure).__name__)[: limits.ERROR_CHARS_MAX]
+            log.warning("agent not woken", agent=agent_id, reason=reason)
+            service.observe(NotWoken(agent_id, reason))
 
     # --- what remote agents are told by the broker --------------------------------------------------------
     async def _follow_inbox(self, agent_id: str) -> None:
@@ -167,7 +182,6 @@ class Aftermath:
             for agent_id, agent in list(self._core.registry.agents.items()):
                 if is_http(agent) and agent.presence is Presence.PRESENT:
                     await self._say_beat(agent_id, agent.instance, agent.card.slots, turns)
-            metrics.take_stock(self._core)
             await asyncio.sleep(limits.BEAT_INTERVAL_S)
 
     async def _say_beat(self, agent_id: str, instance: str, slots: int, turns: int) -> None:

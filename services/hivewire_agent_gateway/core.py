@@ -31,6 +31,7 @@ _DECIDE: Mapping[str, Callable[[Registry, Command, datetime], Step | Refusal]] =
     "drain": control.drain,
     "undrain": control.undrain,
     "remove": control.remove,
+    "wake": control.wake,
 }
 _DECIDE_SESSION: Mapping[str, Callable[[Sessions, Command, datetime], Step | Refusal | answering.Verdict]] = {
     "progress": answering.progress,
@@ -109,7 +110,9 @@ class AgentGateway:
             self._desk.follow_agent(event)
 
     def observe(self, observation: Any, now: datetime) -> Step:
-        """A beat of an agent or a door, a task for a remote agent, or what became of a report or an action."""
+        """A beat of an agent or a door, a task for a remote agent, or what became of a report, an action or a wake."""
+        if isinstance(observation, control.NotWoken):
+            return control.not_woken(self.registry, observation)
         if not isinstance(observation, Beat):
             return self._desk.observe(observation, now)
         agent = self.registry.get(observation.agent_id)
@@ -137,6 +140,10 @@ class AgentGateway:
         if self._desk.is_busy:
             return AT_ONCE
         return min((due for due in (self._watch.next_due(), self._desk.next_due()) if due is not None), default=None)
+
+    def heartbeat_age_s(self, now: datetime) -> float:
+        """How long ago the present agent was heard that has been silent for longest."""
+        return self._watch.silence_s(now)
 
     def extend(self, silence_s: float, now: datetime) -> None:  # noqa: ARG002
         """Silence counts only while we listened."""

@@ -4,38 +4,42 @@ import asyncio
 from collections.abc import Mapping
 
 from hivewire.subjects import AGENT_GATEWAY, Subjects
-from hivewire_agent_gateway import tokens
 from hivewire_agent_gateway.aftermath import Aftermath
 from hivewire_agent_gateway.core import AgentGateway
-from hivewire_agent_gateway.credentials import credentials
+from hivewire_agent_gateway.credentials import Admission
 from hivewire_agent_gateway.door.serve import door
 from hivewire_agent_gateway.gateway_rows import GatewayRows
+from hivewire_agent_gateway.metrics import GatewayMeter
 from hivewire_agent_gateway.reads import READS
 from hivewire_agent_gateway.sessions.dispatching import Bounds
+from hivewire_agent_gateway.tokens import Tokens
 from hivewire_service.answer import Query
 from hivewire_service.follow import follow_beats
-from hivewire_service.identity import Issuer
 from hivewire_service.logging import configure
-from hivewire_service.run import Definition, run
+from hivewire_service.run import Definition, Surroundings, run
 from hivewire_service.service import Parts
 from hivewire_service.settings import Settings
 
 
 def parts(settings: Settings, subjects: Subjects) -> Parts:
-    """The core with its rows, fed with beats, and what follows from its commits."""
-    core = AgentGateway(Bounds(settings.sessions_max, settings.sessions_per_agent_max))
-    aftermath = Aftermath(core, settings)
-    return Parts(core, GatewayRows(core, subjects, aftermath), while_owner=(follow_beats, aftermath.run))
-
-
-def admin(settings: Settings) -> Mapping[str, Query]:
-    """What operators alone can ask.
+    """The core with its rows, fed with beats, and what follows from its commits.
 
     Raises:
-        BadUsage: the file of signing keys cannot be read, or belongs to another hive.
+        BadUsage: a file of keys cannot be read, or belongs to another hive.
     """
-    issuer = Issuer.from_file(settings.keys_file, settings.hive) if settings.keys_file else None
-    return {"credentials": credentials(issuer), **tokens.queries(issuer)}
+    core = AgentGateway(Bounds(settings.sessions_max, settings.sessions_per_agent_max))
+    aftermath = Aftermath(core, settings)
+    return Parts(
+        core,
+        GatewayRows(core, subjects, aftermath),
+        while_owner=(follow_beats, aftermath.run, Admission.of(settings).keep),
+        meter=GatewayMeter(core),
+    )
+
+
+def admin(around: Surroundings) -> Mapping[str, Query]:
+    """What operators alone can ask. Raises what `parts` raises."""
+    return Tokens(Admission.of(around.settings), around.bus, around.subjects).queries()
 
 
 DEFINITION = Definition(AGENT_GATEWAY, parts, READS, admin, door)

@@ -1,24 +1,24 @@
 -- name: load_agents
 SELECT agent_id, name, agent_type, endpoint_url, state, drained, capabilities, slots, owner, policy, labels, metadata,
-       instance, replaced_instances, registered_at, changed_at, answers_while_busy
+       instance, replaced_instances, registered_at, changed_at, answers_while_busy, wake
 FROM agent
 
 -- name: write_agents
 INSERT INTO agent (
     agent_id, name, agent_type, endpoint_url, state, drained, capabilities, slots, owner, policy, labels, metadata,
-    instance, replaced_instances, registered_at, changed_at, answers_while_busy
+    instance, replaced_instances, registered_at, changed_at, answers_while_busy, wake
 )
 SELECT agent_id, name, agent_type, endpoint_url, state, drained,
        ARRAY(SELECT json_array_elements_text(capabilities::json)), slots, owner, policy, labels, metadata,
        instance, ARRAY(SELECT json_array_elements_text(replaced_instances::json)), registered_at, changed_at,
-       answers_while_busy
+       answers_while_busy, wake
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::integer[], $9::text[],
     $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-    $17::boolean[]
+    $17::boolean[], $18::text[]
 ) AS changed (
     agent_id, name, agent_type, endpoint_url, state, drained, capabilities, slots, owner, policy, labels, metadata,
-    instance, replaced_instances, registered_at, changed_at, answers_while_busy
+    instance, replaced_instances, registered_at, changed_at, answers_while_busy, wake
 )
 ON CONFLICT (agent_id) DO UPDATE SET
     name = excluded.name,
@@ -36,7 +36,8 @@ ON CONFLICT (agent_id) DO UPDATE SET
     replaced_instances = excluded.replaced_instances,
     registered_at = excluded.registered_at,
     changed_at = excluded.changed_at,
-    answers_while_busy = excluded.answers_while_busy
+    answers_while_busy = excluded.answers_while_busy,
+    wake = excluded.wake
 
 -- name: delete_agents
 DELETE FROM agent WHERE agent_id = ANY($1::text[])

@@ -90,6 +90,7 @@ def _view(row: asyncpg.Record) -> AgentView:
         owner=row["owner"],
         instance=row["instance"],
         endpoint_url=row["endpoint_url"],
+        wake=row["wake"],
         connection_status="connected" if row["state"] == Presence.PRESENT else "disconnected",
         labels=_labels.decode(row["labels"]),
         metadata=msgspec.Raw(row["metadata"]),

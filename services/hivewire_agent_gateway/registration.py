@@ -91,6 +91,7 @@ def card_of(agent_id: str, data: Register) -> Card:
         # A copy: the original is a view that would keep the whole message in memory.
         metadata=data.metadata.copy(),
         answers_while_busy=data.answers_while_busy,
+        wake=data.wake,
     )
 
 

@@ -122,6 +122,7 @@ def _row(agent_id: str, agent: Agent) -> tuple[Any, ...]:
         agent.registered_at,
         agent.changed_at,
         card.answers_while_busy,
+        card.wake,
     )
 
 
@@ -141,6 +142,7 @@ def _agent(row: asyncpg.Record) -> Agent:
         labels=_labels.decode(row["labels"]),
         metadata=msgspec.Raw(row["metadata"]),
         answers_while_busy=row["answers_while_busy"],
+        wake=row["wake"],
     )
     return Agent(
         card=card,

@@ -19,5 +19,19 @@ WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_
 -- name: list_tokens
 SELECT name, role, created_at, expires_at, revoked_at FROM token ORDER BY created_at, token_hash
 
+-- name: generation
+INSERT INTO credential AS kept (name, generation) VALUES ($1, 0)
+ON CONFLICT (name) DO UPDATE SET generation = kept.generation
+RETURNING generation
+
+-- name: next_generation
+UPDATE credential SET generation = generation + 1 WHERE name = $1 RETURNING generation
+
+-- name: lock_credentials
+LOCK TABLE credential IN SHARE ROW EXCLUSIVE MODE
+
+-- name: revoked_credentials
+SELECT name, generation FROM credential WHERE generation > 0
+
 -- name: revoke_tokens
 UPDATE token SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL

@@ -41,6 +41,8 @@ TRANSITIONS: Final[Mapping[Presence, Mapping[str, Presence]]] = {
         "agent.resumed": Presence.PRESENT,
         "agent.drained": Presence.LOST,
         "agent.undrained": Presence.LOST,
+        "agent.waking": Presence.LOST,
+        "agent.wake_failed": Presence.LOST,
         "agent.stopped": Presence.AWAY,
         "agent.deleted": Presence.REMOVED,
     },
@@ -50,6 +52,8 @@ TRANSITIONS: Final[Mapping[Presence, Mapping[str, Presence]]] = {
         "agent.resumed": Presence.PRESENT,
         "agent.drained": Presence.AWAY,
         "agent.undrained": Presence.AWAY,
+        "agent.waking": Presence.AWAY,
+        "agent.wake_failed": Presence.AWAY,
         "agent.deleted": Presence.REMOVED,
     },
 }

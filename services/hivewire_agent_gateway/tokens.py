@@ -3,67 +3,79 @@
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import structlog
 
 from hivewire.admin import CreateToken, IssueCredentials, ListTokens, RevokeTokens
-from hivewire.errors import BadUsage
+from hivewire.errors import BadUsage, HivewireError
+from hivewire.subjects import AGENT_GATEWAY, Subjects
 from hivewire.subjects import token as valid_name
 from hivewire.views import NewToken, RevokedTokens, TokenView
-from hivewire_agent_gateway.credentials import issue
+from hivewire_agent_gateway.aftermath import envelope_of
+from hivewire_agent_gateway.credentials import Admission
+from hivewire_agent_gateway.door.callers import REVOKED, Revoked
 from hivewire_agent_gateway.secrets import SQL, new_token, token_hash
 from hivewire_service.answer import Query
+from hivewire_service.bus import Bus
 from hivewire_service.core import Refusal
-from hivewire_service.identity import Issuer
 from hivewire_service.roles import RESERVED_NAMES, Role
 
-Place = asyncpg.Pool | asyncpg.Connection
+log = structlog.get_logger()
 
 
-def queries(issuer: Issuer | None) -> dict[str, Query]:
-    """What operators ask over the bus."""
+class Tokens:
+    """All tokens of the hive."""
 
-    async def make(connection: asyncpg.Connection, request: CreateToken, _sender: str) -> NewToken | Refusal:
-        return await create(connection, issuer, request)
+    def __init__(self, admission: Admission, bus: Bus, subjects: Subjects) -> None:
+        self._admission = admission
+        self._bus = bus
+        self._subjects = subjects
 
-    async def show(connection: asyncpg.Connection, _request: ListTokens, _sender: str) -> list[TokenView]:
-        return await listing(connection)
+    def queries(self) -> dict[str, Query]:
+        """What operators ask over the bus."""
+        return {
+            "credentials": Query(IssueCredentials, self._admission.issue),
+            "create_token": Query(CreateToken, self.create),
+            "tokens": Query(ListTokens, self.listing),
+            "revoke_token": Query(RevokeTokens, self.revoke),
+        }
 
-    async def end(connection: asyncpg.Connection, request: RevokeTokens, _sender: str) -> RevokedTokens | Refusal:
-        return await revoke(connection, request)
+    async def create(self, connection: asyncpg.Connection, request: CreateToken, sender: str) -> NewToken | Refusal:
+        """A new token, of which only the hash is kept."""
+        try:
+            valid_name(request.name, "name")
+        except BadUsage as error:
+            return Refusal(str(error), 422)
+        if request.name == RESERVED_NAMES[Role.SERVICE]:
+            return Refusal(f"the name {request.name!r} is reserved: take another", 422)
+        creds = None
+        if self._admission.issues:
+            wanted = IssueCredentials(request.name, request.role, request.expires_in_s)
+            issued = await self._admission.issue(connection, wanted, sender)
+            if isinstance(issued, Refusal):
+                return issued
+            creds = issued.creds
+        token = new_token()
+        expires = None if request.expires_in_s is None else datetime.now(UTC) + timedelta(seconds=request.expires_in_s)
+        await connection.execute(SQL.add_token, token_hash(token), request.name, request.role, expires)
+        return NewToken(request.name, request.role, token, creds)
 
-    return {
-        "create_token": Query(CreateToken, make),
-        "tokens": Query(ListTokens, show),
-        "revoke_token": Query(RevokeTokens, end),
-    }
+    async def listing(self, connection: asyncpg.Connection, _request: ListTokens, _sender: str) -> list[TokenView]:
+        """All tokens that were ever made."""
+        return [TokenView(**dict(row)) for row in await connection.fetch(SQL.list_tokens)]
 
-
-async def create(place: Place, issuer: Issuer | None, request: CreateToken) -> NewToken | Refusal:
-    """A new token, of which only the hash is kept."""
-    try:
-        valid_name(request.name, "name")
-    except BadUsage as error:
-        return Refusal(str(error), 422)
-    if request.name == RESERVED_NAMES[Role.SERVICE]:
-        return Refusal(f"the name {request.name!r} is reserved: take another", 422)
-    now = datetime.now(UTC)
-    creds = None
-    if issuer is not None:
-        issued = issue(issuer, IssueCredentials(request.name, request.role, request.expires_in_s), now)
-        if isinstance(issued, Refusal):
-            return issued
-        creds = issued.creds
-    token = new_token()
-    expires = None if request.expires_in_s is None else now + timedelta(seconds=request.expires_in_s)
-    await place.execute(SQL.add_token, token_hash(token), request.name, request.role, expires)
-    return NewToken(request.name, request.role, token, creds)
-
-
-async def listing(place: Place) -> list[TokenView]:
-    """All tokens that were ever made."""
-    return [TokenView(**dict(row)) for row in await place.fetch(SQL.list_tokens)]
-
-
-async def revoke(place: Place, request: RevokeTokens) -> RevokedTokens | Refusal:
-    """Let no token of this name be good any more."""
-    count = int((await place.execute(SQL.revoke_tokens, request.name)).rpartition(" ")[2])
-    return RevokedTokens(request.name, count) if count else Refusal(f"{request.name!r} has no token", 404)
+    async def revoke(
+        self, connection: asyncpg.Connection, request: RevokeTokens, sender: str
+    ) -> RevokedTokens | Refusal:
+        """Let no token and no NATS credentials of this name be good any more, and cut whoever is connected by them."""
+        name = request.name
+        count = int((await connection.execute(SQL.revoke_tokens, name)).rpartition(" ")[2])
+        told = envelope_of(REVOKED, f"/{self._subjects.hive}/{AGENT_GATEWAY}", Revoked(name))
+        await self._bus.publish(self._subjects.door("all", REVOKED), told)
+        try:
+            cut = await self._admission.revoke(connection, name)
+        except HivewireError as error:
+            return Refusal(f"the tokens are revoked, the NATS credentials are not yet: {error}; try again", 503)
+        if not count and cut is None:
+            return Refusal(f"{name!r} has no token", 404)
+        log.info("tokens revoked", name=name, by=sender, tokens=count, credentials=bool(cut))
+        return RevokedTokens(name, count, cut is not False)

@@ -1,8 +1,9 @@
 """Taking many tasks in one command: each by itself, in any order, with dependencies among them."""
 
 import heapq
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from functools import partial
 
 import msgspec
 
@@ -10,12 +11,10 @@ from hivewire import codec
 from hivewire.commands.broker import Submit, SubmitBatch
 from hivewire.ids import task_id_in_batch
 from hivewire.views import BatchItem
+from hivewire_broker.cycles import cycle_through
 from hivewire_broker.state import State
 from hivewire_broker.submit import Intake
 from hivewire_service.core import Command, Refusal, Step
-
-_CYCLE_SHOWN_MAX: Final = 8
-"""Tasks of a cycle that its refusal names."""
 
 
 class Entry(msgspec.Struct):
@@ -36,7 +35,7 @@ class Batch:
         self._aliases: dict[str, str] = {}
         self._by_id: dict[str, list[Entry]] = {}
         for index, raw in enumerate(data.tasks):
-            self._read(index, raw, task_id_in_batch(command.id, index))
+            self._read(index, raw, partial(task_id_in_batch, command.id, index))
 
     def decide(self) -> Step:
         """Take what can be taken, dependencies first and else in the order of the batch."""
@@ -59,7 +58,7 @@ class Batch:
         self._refuse_cycles({task_id: needs[task_id] for task_id in missing})
         return self._intake.draft.step()
 
-    def _read(self, index: int, raw: msgspec.Raw, unnamed: str) -> None:
+    def _read(self, index: int, raw: msgspec.Raw, unnamed: Callable[[], str]) -> None:
         submit = codec.decode_as(raw, Submit, "task")
         if isinstance(submit, codec.Malformed):
             self.items[index].error = submit.reason
@@ -93,35 +92,12 @@ class Batch:
 
     def _refuse_cycles(self, left: dict[str, set[str]]) -> None:
         """Refuse what could not be ordered: cycles, and what depends on them."""
+
+        def needs_of(task_id: str) -> list[str]:
+            return sorted(left[task_id] & left.keys())
+
         for task_id in left:
-            cycle = _path_back(task_id, left)
+            cycle = cycle_through(task_id, needs_of(task_id), needs_of)
             error = f"dependency cycle: {cycle}" if cycle else "it depends on tasks that form a cycle"
             for entry in self._by_id[task_id]:
                 self.items[entry.index].error = error
-
-
-def _path_back(start: str, needs: dict[str, set[str]]) -> str | None:
-    """A cycle through `start` as text, or None if there is none."""
-    came_from: dict[str, str] = {}
-    open_ends = [start]
-    for task_id in open_ends:
-        for needed in sorted(needs[task_id] & needs.keys()):
-            if needed == start:
-                return _cycle_text(start, task_id, came_from)
-            if needed not in came_from:
-                came_from[needed] = task_id
-                open_ends.append(needed)
-    return None
-
-
-def _cycle_text(start: str, last: str, came_from: dict[str, str]) -> str:
-    path = [start]
-    while last != start:
-        path.append(last)
-        last = came_from[last]
-    path = (
-        [start, *reversed(path)]
-        if len(path) <= _CYCLE_SHOWN_MAX
-        else [start, "...", *reversed(path[:_CYCLE_SHOWN_MAX])]
-    )
-    return " -> ".join(path)

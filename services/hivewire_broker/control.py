@@ -12,6 +12,7 @@ from hivewire.events.task import (
     TaskUnblocked,
     TaskUpdated,
 )
+from hivewire_broker import rearranging
 from hivewire_broker.dependents import after_bad_end, after_reopening, block_for, blocking
 from hivewire_broker.draft import Draft
 from hivewire_broker.state import State
@@ -111,7 +112,7 @@ def queue(state: State, command: Command, _now: datetime) -> Step | Refusal:
     return Step([TaskQueued(task_id=task.task_id, priority=task.priority, depends_on=list(task.depends_on))])
 
 
-def update(state: State, command: Command, _now: datetime) -> Step | Refusal:
+def update(state: State, command: Command, now: datetime) -> Step | Refusal:
     """Change what a task says of itself."""
     data: Update = command.data
     task = state.tasks.get(data.task_id)
@@ -120,15 +121,25 @@ def update(state: State, command: Command, _now: datetime) -> Step | Refusal:
     if task.ended:
         return Refusal(f"task {task.task_id} has ended {task.status}: it can't be changed", 409)
     given = data.metadata is not fields.ABSENT
-    if not given and (data.labels, data.priority, data.timeout_seconds) == (None, None, None):
-        return Refusal("nothing to change: give metadata, labels, priority or timeout_seconds", 400)
-    priority = fields.PRIORITIES[data.priority] if isinstance(data.priority, str) else data.priority
-    updated = TaskUpdated(
-        task_id=task.task_id,
-        by=command.sender,
-        metadata=data.metadata.copy() if given else fields.ABSENT,
-        labels=data.labels,
-        priority=priority,
-        timeout_seconds=data.timeout_seconds,
+    changes = (data.labels, data.priority, data.timeout_seconds, data.depends_on)
+    if not given and changes == (None,) * len(changes):
+        return Refusal("nothing to change: give metadata, labels, priority, timeout_seconds or depends_on", 400)
+    depends_on = None if data.depends_on is None else list(dict.fromkeys(data.depends_on))
+    refusal = None if depends_on is None else rearranging.impossible(state, task, depends_on)
+    if refusal is not None:
+        return refusal
+    draft = Draft()
+    draft.events.append(
+        TaskUpdated(
+            task_id=task.task_id,
+            by=command.sender,
+            metadata=data.metadata.copy() if given else fields.ABSENT,
+            labels=data.labels,
+            priority=fields.PRIORITIES[data.priority] if isinstance(data.priority, str) else data.priority,
+            timeout_seconds=data.timeout_seconds,
+            depends_on=depends_on,
+        )
     )
-    return Step([updated])
+    if depends_on is not None:
+        rearranging.follow(draft, state, task, depends_on, now)
+    return draft.step()

@@ -1,5 +1,6 @@
 """What becomes of the tasks that depend on one which ended without success, or which is open again."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -43,7 +44,12 @@ def after_reopening(draft: Draft, state: State, task_id: str) -> None:
 
 def blocking(draft: Draft, state: State, task: Task) -> Task | None:
     """The first dependency of a task that ended without success."""
-    for dependency_id in task.depends_on:
+    return first_bad(draft, state, task.depends_on)
+
+
+def first_bad(draft: Draft, state: State, depends_on: Iterable[str]) -> Task | None:
+    """The first of these tasks that ended without success."""
+    for dependency_id in depends_on:
         dependency = state.tasks.get(dependency_id)
         if dependency is not None and draft.status(dependency) in TERMINAL - {"completed"}:
             return dependency

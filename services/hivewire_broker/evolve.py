@@ -8,7 +8,8 @@ from hivewire.events import task as events
 from hivewire.events.base import Event
 from hivewire.events.initiative import InitiativeEvent
 from hivewire.events.phase import PhaseEvent
-from hivewire_broker import phase_evolve
+from hivewire.events.replay import ReplayEvent
+from hivewire_broker import phase_evolve, replays
 from hivewire_broker.moments import microseconds, span_us
 from hivewire_broker.state import History, State
 from hivewire_broker.states import IllegalTransition, next_attempt_status, next_task_status
@@ -33,12 +34,20 @@ def evolve(state: State, event: Event) -> None:
     if isinstance(event, (PhaseEvent, InitiativeEvent)):
         phase_evolve.evolve(state, event)
         return
+    if isinstance(event, ReplayEvent):
+        replays.evolve(state.replays, event)
+        return
     task = state.tasks.get(event.entity_id)
     if task is None:
         raise IllegalTransition(f"{event.type} cannot happen to the unknown task {event.entity_id}")
     status = next_task_status(task.status, event.type)
     _HANDLERS[type(event)](state, task, event)
+    if (task.status == "pending") is not (status == "pending"):
+        state.count_demand(task, 1 if status == "pending" else -1)
     task.status = status
+    if task.waits_for is not None and status != "pending":
+        state.stop_waiting(task)
+        task.waits_for = None
     if task.ended:
         state.end(task)
     else:
@@ -143,6 +152,18 @@ def _assigned(state: State, task: Task, event: events.TaskAssigned) -> None:
     state.hold(task)
 
 
+def _waking(state: State, task: Task, event: events.TaskWaking) -> None:
+    task.waits_for = event.agent_id
+    task.waits_until = event.until
+    state.wait_for(task, event.agent_id)
+
+
+def _wake_ended(state: State, task: Task, event: events.TaskWakeEnded) -> None:
+    state.stop_waiting(task)
+    if not event.awake:
+        task.waits_for = None
+
+
 def _started(_state: State, task: Task, event: events.TaskStarted) -> None:
     attempt = task.attempts[-1]
     attempt.status = next_attempt_status(attempt.status, event.type)
@@ -237,6 +258,10 @@ def _updated(state: State, task: Task, event: events.TaskUpdated) -> None:
         task.kinship = relabelled(task.kinship, event.labels)
     if event.timeout_seconds is not None:
         task.timeout_s = event.timeout_seconds
+    if event.depends_on is not None:
+        state.forget_dependencies(task)
+        task.depends_on = tuple(event.depends_on)
+        state.watch_dependencies(task)
     if event.priority is not None:
         task.priority = event.priority
         state.queue.move(task)
@@ -282,6 +307,8 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[State, Task, Any], None]]] = {
     events.TaskQueued: _queued,
     events.TaskUnmatched: _unmatched,
     events.TaskAssigned: _assigned,
+    events.TaskWaking: _waking,
+    events.TaskWakeEnded: _wake_ended,
     events.TaskStarted: _started,
     events.TaskProgress: _progress,
     events.TaskPendingApproval: _pending_approval,

@@ -8,9 +8,16 @@ import msgspec
 
 from hivewire import codec
 from hivewire.events import CATALOGUE
-from hivewire.events.task import TaskCompleted, TaskCreated, TaskPendingApproval, TaskRejected, TaskUpdated
+from hivewire.events.task import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskPendingApproval,
+    TaskRejected,
+    TaskUpdated,
+)
 from hivewire.subjects import BROKER
-from hivewire_broker import phase_rows
+from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.rows import CHUNK, SQL, read_state, read_tasks
@@ -49,7 +56,7 @@ class Replay:
             self.created[event.task_id] = updated(self.created[event.task_id], event)
         elif isinstance(event, (TaskCompleted, TaskPendingApproval)):
             self.results[event.task_id] = codec.text(event.result)
-        elif isinstance(event, TaskRejected):
+        elif isinstance(event, (TaskRejected, TaskCancelled)):
             self.results.pop(event.task_id, None)
         try:
             evolve(self.state, event)
@@ -65,9 +72,8 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
             replay.add(row["seq"], row["type"], row["data"])
         stored = State(ended_max=sys.maxsize)
         await phase_rows.read(connection, stored)
-        async for chunk in read_tasks(connection, stored, SQL.load_all):
-            for task in chunk:
-                stored.add(task)
+        stored.replays = await replay_rows.read(connection)
+        stored.add_all([task async for chunk in read_tasks(connection, stored, SQL.load_all) for task in chunk])
         found = replay.found + compare(replay.state, stored)
         found += await _compare_contents(connection, replay)
         loaded = await read_state(connection)
@@ -87,9 +93,9 @@ def compare(folded: State, stored: State) -> list[str]:
 
 
 def _compare_plans(folded: State, stored: State) -> list[str]:
-    """What two states say differently about phases and initiatives."""
+    """What two states say differently about phases, initiatives and replays."""
     found = []
-    for name in ("phases", "initiatives"):
+    for name in ("phases", "initiatives", "replays"):
         said, kept = getattr(folded, name), getattr(stored, name)
         for plan_id in sorted(said.keys() | kept.keys()):
             one, other = said.get(plan_id), kept.get(plan_id)
@@ -149,7 +155,7 @@ def _content(created: TaskCreated) -> dict[str, Any]:
 
 
 def _compare_indexes(folded: State, loaded: State) -> list[str]:
-    """What agents hold and what is known of them, as the next owner would find it."""
+    """What agents hold or are woken for, and what is known of them, as the next owner would find it."""
     found = []
     for name in ("history", "last_ordinal"):
         said, kept = getattr(folded, name), getattr(loaded, name)
@@ -159,7 +165,7 @@ def _compare_indexes(folded: State, loaded: State) -> list[str]:
         other = loaded.phases.get(phase_id)
         if other is not None and one.status != "completed":
             found += _compare_fields(f"phase {phase_id}", one, other, frozenset())
-    for name in ("held", "dependents"):
+    for name in ("held", "awaited", "dependents"):
         said, kept = ({key: set(ids) for key, ids in getattr(state, name).items()} for state in (folded, loaded))
         if said != kept:
             found.append(f"{name}: {kept!r}, the events say {said!r}")

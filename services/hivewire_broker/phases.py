@@ -23,6 +23,7 @@ from hivewire.events.phase import (
 )
 from hivewire.events.task import TaskQueued
 from hivewire.subjects import is_token
+from hivewire_broker.cycles import cycle_through
 from hivewire_broker.draft import Draft
 from hivewire_broker.phase import Phase
 from hivewire_broker.state import State
@@ -31,7 +32,6 @@ from hivewire_service.core import NOTHING, Command, Refusal, Step
 QUEUED_MAX: Final = 1_000
 """Tasks of started phases that one step queues; the others follow in the next step."""
 _HASH_BYTES: Final = 16
-_CYCLE_SHOWN_MAX: Final = 8
 
 
 # what people ask for ------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def update(state: State, command: Command, _now: datetime) -> Step | Refusal:
     unknown = _first_unknown(state, depends_on)
     if unknown is not None:
         return unknown
-    cycle = _cycle(state, phase.phase_id, depends_on)
+    cycle = cycle_through(phase.phase_id, depends_on, lambda needed: state.phases[needed].depends_on)
     if cycle is not None:
         return Refusal(f"dependency cycle: {cycle}")
     if tuple(depends_on) == phase.depends_on:
@@ -295,28 +295,3 @@ def _unready(phase: Phase) -> Refusal | None:
     if not phase.approved:
         return Refusal(f"phase {phase.phase_id} is not approved: approve it first", 409)
     return None
-
-
-def _cycle(state: State, phase_id: str, depends_on: Sequence[str]) -> str | None:
-    """The cycle that there would be if the phase depended on these, as text."""
-    came_from: dict[str, str] = dict.fromkeys(depends_on, phase_id)
-    open_ends = list(came_from)
-    for current in open_ends:
-        if current == phase_id:
-            return _path_text(phase_id, came_from)
-        for needed in state.phases[current].depends_on:
-            if needed not in came_from:
-                came_from[needed] = current
-                open_ends.append(needed)
-    return None
-
-
-def _path_text(phase_id: str, came_from: dict[str, str]) -> str:
-    path = [phase_id]
-    current = came_from[phase_id]
-    while current != phase_id:
-        path.append(current)
-        current = came_from[current]
-    path.append(phase_id)
-    path.reverse()
-    return " -> ".join(path if len(path) <= _CYCLE_SHOWN_MAX else [*path[:_CYCLE_SHOWN_MAX], "..."])

@@ -1,6 +1,6 @@
 """Keeps the state in its tables: loads it, and writes what changed, one statement a table."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -10,11 +10,12 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
-from hivewire.commands.broker import Approve, Retry
+from hivewire.commands.broker import Approve, Retry, Update
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -23,11 +24,11 @@ from hivewire.events.task import (
     TaskUpdated,
 )
 from hivewire.subjects import Subjects
-from hivewire_broker import phase_rows
+from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
+from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
@@ -56,8 +57,12 @@ CHUNK: Final = 50_000
 class TaskRows:
     """Keeps the broker's state in Postgres. Implements `Rows`."""
 
-    def __init__(self, broker: Broker, subjects: Subjects) -> None:
+    def __init__(
+        self, broker: Broker, subjects: Subjects, committed: Callable[[Sequence[Event]], None] | None = None
+    ) -> None:
+        """`committed` is told the events of each commit."""
         self._broker = broker
+        self._committed = committed
         self._dispatches = Dispatches(subjects, SQL.contents, broker)
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
@@ -72,6 +77,11 @@ class TaskRows:
         await _load_ended(connection, state, named)
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
+        rearranged = {needed for c in commands if isinstance(c.data, Update) for needed in c.data.depends_on or ()}
+        if rearranged:
+            # A cycle may lead through them.
+            rows = await connection.fetch(SQL.bad_ancestors, sorted(rearranged))
+            await _load_ended(connection, state, {row["task_id"] for row in rows})
         approved = {command.data.task_id for command in commands if isinstance(command.data, Approve)}
         await _load_results(connection, state, approved)
 
@@ -79,6 +89,7 @@ class TaskRows:
         """The statements that make the tables equal to the state after `events`."""
         changes = Changes(events, records)
         yield from phase_rows.writes(self._broker.state, events)
+        yield from replay_rows.writes(self._broker.state.replays, events)
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
@@ -89,6 +100,8 @@ class TaskRows:
         """Dispatches to agents, and what they have to stop."""
         self._broker.state.forget_old()
         self._broker.state.results.clear()  # they are in the rows now
+        if self._committed is not None:
+            self._committed(events)
         return await self._dispatches.messages(connection, events, records)
 
 
@@ -115,7 +128,7 @@ class Changes:
                 self._assigned[event.task_id, event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._results.pop(event.task_id, None)
             case TaskUpdated():
                 self._update(event)
@@ -144,6 +157,7 @@ class Changes:
         edges = [(created.task_id, needed) for created in self._created.values() for needed in created.depends_on]
         if edges:
             yield Write(SQL.insert_dependencies, columns(edges))
+        yield from self._rearranged()
         if self._changed:
             changed = [
                 (
@@ -154,6 +168,15 @@ class Changes:
                 for task_id in self._changed
             ]
             yield Write(SQL.update_tasks, (now, *columns(changed)))
+
+    def _rearranged(self) -> Iterable[Write]:
+        """Known tasks that depend on others now."""
+        given = {task_id: event.depends_on for task_id, event in self._updates.items() if event.depends_on is not None}
+        if given:
+            edges = [(task_id, needed) for task_id, depends_on in given.items() for needed in depends_on]
+            task_ids, needed_ids = columns(edges) if edges else ((), ())
+            yield Write(SQL.drop_dependencies, (tuple(given), task_ids, needed_ids))
+            yield Write(SQL.add_dependencies, (task_ids, needed_ids))
 
     def attempts(self, state: State) -> Iterable[Write]:
         """New attempts with the records of their choice, and attempts that went on."""
@@ -233,6 +256,7 @@ def agent_seen(row: asyncpg.Record) -> AgentSeen:
         slots=row["slots"],
         owner=row["owner"],
         policy=row["policy"],
+        wakeable=row["wake"] is not None,
     )
 
 
@@ -249,14 +273,17 @@ async def read_state(connection: asyncpg.Connection) -> State:
             last_assigned_us=row["last_assigned_us"],
         )
     await phase_rows.read(connection, state)
+    state.replays = await replay_rows.read(connection)
     unmet = await connection.fetch(SQL.unmet_dependencies_of_live)
     await _load_ended(connection, state, {row["task_id"] for row in unmet})
-    async for chunk in read_tasks(connection, state, SQL.load_live):
-        for task in chunk:
-            state.add(task)
-            if task.open_attempt is not None:
-                state.hold(task)
-            state.settle(task)
+    live = [task async for chunk in read_tasks(connection, state, SQL.load_live) for task in chunk]
+    state.add_all(live)
+    for task in live:
+        if task.open_attempt is not None:
+            state.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            state.wait_for(task, task.waits_for)
+        state.settle(task)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)
@@ -273,14 +300,14 @@ async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> 
 
 
 async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    cold = sorted(task_ids - state.tasks.keys())
+    cold = sorted(task_id for task_id in task_ids if task_id not in state.tasks)
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
 
 
 async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    missing = sorted(task_ids - state.results.keys())
+    missing = sorted(task_id for task_id in task_ids if task_id not in state.results)
     if missing:
         for row in await connection.fetch(SQL.results_pending_approval, missing):
             state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())

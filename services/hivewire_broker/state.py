@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from hivewire.commands.broker import Backoff
 from hivewire_broker.concurrency import KeyLimits
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.queue import ReadyQueue
+from hivewire_broker.replays import Replays
 from hivewire_broker.task import Requirements, Task
 from hivewire_broker.timeouts import due_at
 from hivewire_broker.timers import Timers
@@ -55,18 +56,23 @@ class State:
         """By task that is not completed: the live tasks that depend on it."""
         self.held: dict[str, dict[str, Task]] = {}
         """By agent: the tasks of which it has the open attempt."""
+        self.awaited: dict[str, dict[str, None]] = {}
+        """By agent that is being woken: the tasks that wait for it."""
         self.history: dict[str, History] = {}
         self.kin: dict[str, str] = {}
         """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
         self.last_ordinal = 0
         self.phases: dict[str, Phase] = {}
         self.initiatives: dict[str, Initiative] = {}
+        self.replays: Replays = {}
         self.phase_dependents: dict[str, dict[str, None]] = {}
         """By phase: the phases that depend on it."""
         self.phases_to_look_at: dict[str, None] = {}
         """Phases of which something changed that may start, complete or block them."""
         self.to_queue: deque[Task] = deque()
         """Tasks of phases that have started, which are not queued yet."""
+        self.demand: dict[str, int] = {}
+        """By capability: how many pending tasks ask for it."""
         self.results: dict[str, msgspec.Raw] = {}
         """Results that wait for approval, while they are at hand. The rows keep them all."""
         self.queue = ReadyQueue()
@@ -102,9 +108,18 @@ class State:
         """Know a live task. What it depends on is known before, or completed."""
         self.tasks[task.task_id] = task
         self.last_ordinal = max(self.last_ordinal, task.ordinal)
+        if task.status == "pending":
+            self.count_demand(task, 1)
         self.watch_dependencies(task)
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
+
+    def add_all(self, tasks: Sequence[Task]) -> None:
+        """Know many tasks, which may depend on one another in any order."""
+        for task in tasks:
+            self.add(task)
+        for task in tasks:
+            self.watch_dependencies(task)
 
     def watch_dependencies(self, task: Task) -> None:
         """Count what the task still waits for, and be told when that ends."""
@@ -115,6 +130,15 @@ class State:
                 task.unmet += 1
                 self.dependents.setdefault(dependency_id, {})[task.task_id] = None
 
+    def forget_dependencies(self, task: Task) -> None:
+        """The task waits for no other any more."""
+        for dependency_id in task.depends_on:
+            waiting = self.dependents.get(dependency_id)
+            if waiting is not None:
+                waiting.pop(task.task_id, None)
+                if not waiting:
+                    del self.dependents[dependency_id]
+
     def settle(self, task: Task) -> None:
         """Put a live task where its status wants it: in line, among the timers, with its agent."""
         if task.dispatchable and task.wakes_at is None:
@@ -122,6 +146,16 @@ class State:
         due = due_at(task)
         if due is not None:
             self.timers.arm(task, due)
+
+    def count_demand(self, task: Task, change: int) -> None:
+        """The task became pending, or is so no longer."""
+        demand = self.demand
+        for capability in task.requirements.capabilities:
+            count = demand.get(capability, 0) + change
+            if count:
+                demand[capability] = count
+            else:
+                del demand[capability]
 
     def hold(self, task: Task) -> None:
         """The task's last attempt is with its agent."""
@@ -142,6 +176,23 @@ class State:
         self.changed_agents.add(agent_id)
         self.slots_freed = True
 
+    def wait_for(self, task: Task, agent_id: str) -> None:
+        """The task waits for an agent that is being woken."""
+        self.awaited.setdefault(agent_id, {})[task.task_id] = None
+        self.changed_agents.add(agent_id)
+
+    def stop_waiting(self, task: Task) -> None:
+        """The task waits for no agent that is being woken."""
+        agent_id = task.waits_for
+        if agent_id is None or task.waits_until is None:
+            return
+        task.waits_until = None
+        del self.awaited[agent_id][task.task_id]
+        if not self.awaited[agent_id]:
+            del self.awaited[agent_id]
+        self.changed_agents.add(agent_id)
+        self.slots_freed = True
+
     def bring_back(self, task: Task) -> None:
         """Others of the task's key may have room now."""
         if task.concurrency_key is not None:
@@ -150,12 +201,7 @@ class State:
 
     def end(self, task: Task) -> None:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
-        for dependency_id in task.depends_on:
-            waiting = self.dependents.get(dependency_id)
-            if waiting is not None:
-                waiting.pop(task.task_id, None)
-                if not waiting:
-                    del self.dependents[dependency_id]
+        self.forget_dependencies(task)
         if task.status == "completed":
             for dependent_id in self.dependents.pop(task.task_id, ()):
                 dependent = self.tasks[dependent_id]

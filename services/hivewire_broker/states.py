@@ -1,4 +1,4 @@
-"""The transitions of tasks, attempts, phases and initiatives: a table each. An event without an entry is refused and changes nothing.
+"""The transitions of tasks, attempts, phases, initiatives and replays: a table each. An event without an entry is refused and changes nothing.
 
 The keys are a status (None: not there yet) and an event's type; the value is the status that follows. Code that decides
 asks these tables, code that evolves obeys them, and the diagrams in the docs are drawn from them.
@@ -7,12 +7,13 @@ asks these tables, code that evolves obeys them, and the diagrams in the docs ar
 from collections.abc import Mapping
 from typing import Final
 
-from hivewire.views import AttemptStatus, InitiativeStatus, PhaseStatus, TaskStatus
+from hivewire.views import AttemptStatus, InitiativeStatus, PhaseStatus, ReplayStatus, TaskStatus
 
 TaskTable = Mapping[TaskStatus | None, Mapping[str, TaskStatus]]
 AttemptTable = Mapping[AttemptStatus | None, Mapping[str, AttemptStatus]]
 PhaseTable = Mapping[PhaseStatus | None, Mapping[str, PhaseStatus]]
 InitiativeTable = Mapping[InitiativeStatus | None, Mapping[str, InitiativeStatus]]
+ReplayTable = Mapping[ReplayStatus | None, Mapping[str, ReplayStatus]]
 
 _TASK_HELD: Final[dict[str, TaskStatus]] = {
     "task.progress": "running",
@@ -30,6 +31,8 @@ TASK: Final[TaskTable] = {
     "pending": {
         "task.queued": "pending",
         "task.unmatched": "pending",
+        "task.waking": "pending",
+        "task.wake_ended": "pending",
         "task.assigned": "assigned",
         "task.blocked": "blocked",
         "task.updated": "pending",
@@ -125,6 +128,13 @@ INITIATIVE: Final[InitiativeTable] = {
     "completed": {},
 }
 
+REPLAY: Final[ReplayTable] = {
+    None: {"replay.started": "running"},
+    "running": {"replay.progressed": "running", "replay.completed": "completed", "replay.stopped": "stopped"},
+    "completed": {},
+    "stopped": {},
+}
+
 OPEN: Final[frozenset[str]] = frozenset({"assigned", "running"})
 """The statuses of an attempt that an agent works on, and of a task that has such an attempt."""
 
@@ -181,3 +191,15 @@ def next_initiative_status(status: InitiativeStatus | None, event_type: str) -> 
         raise IllegalTransition(
             f"{event_type} cannot happen to an initiative that is {status or 'not there'}"
         ) from None
+
+
+def next_replay_status(status: ReplayStatus | None, event_type: str) -> ReplayStatus:
+    """The status of a replay after an event.
+
+    Raises:
+        IllegalTransition: the event cannot happen to a replay in this status.
+    """
+    try:
+        return REPLAY[status][event_type]
+    except KeyError:
+        raise IllegalTransition(f"{event_type} cannot happen to a replay that is {status or 'not there'}") from None

@@ -79,18 +79,21 @@ def status_row(task: Task, result: str | None) -> tuple[Any, ...]:
         task.ended_at,
         result,
         task.feedback,
+        task.waits_for,
+        task.waits_until,
     )
 
 
 def update_row(update: TaskUpdated | None) -> tuple[Any, ...]:
     """What was changed of what the sender said, in the order of `update_tasks`; None: it stays."""
     if update is None:
-        return (None, None, None, None)
+        return (None, None, None, None, None)
     return (
         update.priority,
         update.timeout_seconds,
         None if update.labels is None else json_text(update.labels),
         None if update.metadata is fields.ABSENT else codec.text(update.metadata),
+        None if update.depends_on is None else array_text(update.depends_on),
     )
 
 
@@ -172,6 +175,8 @@ def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) ->
         retries_used=row["retries_used"],
         lost_count=row["lost_count"],
         retry_at=row["retry_at"],
+        waits_for=row["waits_for"],
+        waits_until=row["waits_until"],
         blocked_by=row["blocked_by"],
         reason=row["reason"],
         feedback=row["feedback"],

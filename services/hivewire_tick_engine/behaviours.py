@@ -12,7 +12,7 @@ from hivewire.events.simulation import SimulationEvent
 from hivewire.graph import ANYBODY
 from hivewire.simulation import AgentSpec, Delegation, Scripted, ScriptedReply, Stub, content_problem
 from hivewire_tick_engine.sending import Post, error_to, send
-from hivewire_tick_engine.state import Simulation
+from hivewire_tick_engine.state import TOO_MUCH, Simulation
 from hivewire_tick_engine.waiting import Waiting
 
 
@@ -101,8 +101,8 @@ def _delegate(simulation: Simulation, behaviour: Delegation, message: Waiting, t
     """Split a message. When no part of it passes the graph, the final answer is there at once."""
     root = message.message_id
     targets = _targets(simulation, behaviour, message)
-    if not targets:
-        text = f"{message.target} has nobody to delegate to"
+    if not targets or simulation.is_crowded:
+        text = f"{message.target} {f'delegates nothing: {TOO_MUCH}' if targets else 'has nobody to delegate to'}"
         yield from error_to(simulation, message.sender, root, text, tick, tick + 1)
         return
     for target, content in _split(message.content, targets):

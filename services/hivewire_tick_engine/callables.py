@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -17,12 +17,15 @@ import msgspec
 import structlog
 
 from hivewire import codec
+from hivewire.events import Event
 from hivewire.events.simulation import DispatchSent
 from hivewire.simulation import CONTENT_BYTES_MAX, Registered, content_problem
 from hivewire_service.service import Service
 from hivewire_tick_engine import child
-from hivewire_tick_engine.core import Answer, TickEngine
-from hivewire_tick_engine.state import Dispatch, Simulation
+from hivewire_tick_engine.core import TickEngine
+from hivewire_tick_engine.questions import surroundings
+from hivewire_tick_engine.remote import Answer
+from hivewire_tick_engine.state import Place
 
 log = structlog.get_logger()
 
@@ -50,42 +53,43 @@ class Callables:
         self._core = core
         self._targets = targets
         self._slots = asyncio.Semaphore(RUNNING_MAX)
-        self._committed: asyncio.Queue[tuple[str, int, str]] = asyncio.Queue()
+        self._committed: asyncio.Queue[Place] = asyncio.Queue()
 
-    def dispatched(self, event: DispatchSent) -> None:
-        """Take note of a committed dispatch."""
-        if event.callable is not None:
-            self._committed.put_nowait(
-                (event.simulation_id, self._core.simulations[event.simulation_id].run, event.dispatch_id)
-            )
+    def committed(self, events: Sequence[Event], records: Sequence[Any]) -> None:
+        """Take note of committed dispatches."""
+        del records
+        for event in events:
+            if isinstance(event, DispatchSent) and event.callable is not None:
+                self._committed.put_nowait(self._core.place_of(event))
 
     async def run(self, service: Service) -> None:
         """Make the calls until cancelled, those first that an earlier owner left."""
         self._committed = asyncio.Queue()
-        for simulation in self._core.simulations.values():
-            for dispatch in simulation.dispatches.values():
-                if dispatch.callable is not None and not dispatch.answered:
-                    self._committed.put_nowait((simulation.simulation_id, simulation.run, dispatch.dispatch_id))
+        for place, dispatch in self._core.open_places():
+            if dispatch.callable is not None:
+                self._committed.put_nowait(place)
         async with asyncio.TaskGroup() as calls:
             while True:
                 waiting = await self._committed.get()
                 await self._slots.acquire()
-                calls.create_task(self._answer(service, *waiting)).add_done_callback(lambda _: self._slots.release())
+                calls.create_task(self._answer(service, waiting)).add_done_callback(lambda _: self._slots.release())
 
-    async def _answer(self, service: Service, simulation_id: str, run: int, dispatch_id: str) -> None:
-        simulation = self._core.simulations.get(simulation_id)
-        dispatch = simulation.dispatches.get(dispatch_id) if simulation and simulation.run == run else None
-        if simulation is None or dispatch is None or dispatch.answered:
+    async def _answer(self, service: Service, place: Place) -> None:
+        found = self._core.open_dispatch(place)
+        if found is None:
             return
+        simulation, dispatch = found
         behaviour = simulation.agents[dispatch.agent_id].behaviour
         assert isinstance(behaviour, Registered)
         try:
-            content = await self._call(behaviour, _question(simulation, dispatch))
+            content = await self._call(
+                behaviour, codec.encode(surroundings(simulation, dispatch) | {"content": dispatch.content})
+            )
         except CallFailed as error:
             log.info("callable failed", callable=behaviour.name, error=str(error))
-            service.observe(Answer(simulation_id, run, dispatch_id, msgspec.Raw(b"null"), str(error)[:ERROR_CHARS_MAX]))
+            service.observe(Answer(**place._asdict(), error=str(error)[:ERROR_CHARS_MAX]))
         else:
-            service.observe(Answer(simulation_id, run, dispatch_id, content, None))
+            service.observe(Answer(**place._asdict(), content=content))
 
     async def _call(self, behaviour: Registered, question: bytes) -> msgspec.Raw:
         target = self._targets.get(behaviour.name)
@@ -113,20 +117,6 @@ class Callables:
 
 class CallFailed(Exception):
     """A call gave no answer; the text says why."""
-
-
-def _question(simulation: Simulation, dispatch: Dispatch) -> bytes:
-    return codec.encode(
-        {
-            "simulation_id": simulation.simulation_id,
-            "tick": dispatch.sent_tick,
-            "agent_id": dispatch.agent_id,
-            "from": dispatch.asked_by,
-            "content": dispatch.content,
-            "seed": simulation.config.seed,
-            "history": list(simulation.memory.get(dispatch.agent_id, ())),
-        }
-    )
 
 
 async def _started(target: str, timeout_s: float) -> asyncio.subprocess.Process:

@@ -7,10 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from hivewire import fields
 from hivewire.commands.tick_engine import VERBS, Fork, Message, Respond, Tick
 from hivewire.events import Event
+from hivewire.events.session import SessionEvent
 from hivewire.events.simulation import (
     DispatchBuffered,
+    DispatchEvent,
     MessageBlocked,
     MessageDropped,
     MessageSent,
@@ -22,8 +25,9 @@ from hivewire.simulation import USER, Sent, SimulationBrief, content_problem
 from hivewire_service.core import NOTHING, Command, Refusal, Step
 from hivewire_tick_engine import control, recording
 from hivewire_tick_engine.evolve import evolve
+from hivewire_tick_engine.remote import Answer, GiveUp, LiveSession, SessionsSeen, answer_in, answered
 from hivewire_tick_engine.sending import TOO_MANY, Post, send
-from hivewire_tick_engine.state import Dispatch, Simulation, Totals
+from hivewire_tick_engine.state import Dispatch, Place, Simulation, Totals
 from hivewire_tick_engine.ticking import overdue, tick
 
 EVENTS_PER_TURN: Final = 2_000
@@ -34,16 +38,6 @@ ENDED_KEPT: Final = 100
 """Completed simulations that stay in memory."""
 
 Decided = Iterator[SimulationEvent] | Refusal
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a registered callable gave, or why it gave nothing."""
-
-    simulation_id: str
-    run: int
-    dispatch_id: str
-    content: msgspec.Raw
-    error: str | None
 
 
 class TickEngine:
@@ -179,13 +173,57 @@ class TickEngine:
         if event.type in _TO_WATCH:
             self._unwatched[event.simulation_id] = self.simulations[event.simulation_id]
 
-    def observe(self, observation: Answer, now: datetime) -> Step:  # noqa: ARG002
-        """An answer of a registered callable. One that nobody waits for any more is dropped."""
-        simulation = self.simulations.get(observation.simulation_id)
-        dispatch = simulation.dispatches.get(observation.dispatch_id) if simulation else None
-        if simulation is None or dispatch is None or dispatch.answered or simulation.run != observation.run:
-            return NOTHING
-        return Step(events=[_buffered(simulation, dispatch, observation.content, observation.error)])
+    def observe(self, observation: Any, now: datetime) -> Step:  # noqa: ARG002
+        """An answer of a registered callable or, from the gateway, of a remote agent."""
+        match observation:
+            case Answer():
+                return Step(self._answered([observation]))
+            case SessionEvent():
+                answer = answer_in(observation)
+                return Step(self._answered([answer])) if answer else NOTHING
+            case SessionsSeen(live=live, ended=ended):
+                return Step(self._answered(ended), [GiveUp(one.session_id) for one in live if self._is_unwanted(one)])
+        return NOTHING
+
+    def _answered(self, answers: Sequence[Answer]) -> Iterator[SimulationEvent]:
+        """Take what is waited for. Seconds are counted by the simulation itself, and strike in a tick."""
+        for answer in answers:
+            found = self.open_dispatch(Place(answer.simulation_id, answer.run, answer.dispatch_id))
+            if found is None or (answer.timed_out and found[0].config.dispatch_timeout_ticks is None):
+                continue
+            if wrong := content_problem(answer.content):
+                yield _buffered(*found, fields.NULL, f"its answer cannot be taken: {wrong}")
+            else:
+                yield _buffered(*found, answer.content, answer.error)
+
+    def _is_unwanted(self, session: LiveSession) -> bool:
+        """Whether nobody waits for a session. Of a simulation that went on elsewhere we know nothing."""
+        answer = answered(session.session_id)
+        if answer is None or self.open_dispatch(Place(answer.simulation_id, answer.run, answer.dispatch_id)):
+            return False
+        simulation = self.simulations.get(answer.simulation_id)
+        return simulation is not None and (session.run, session.tick) <= (simulation.run, simulation.tick)
+
+    # --- dispatches that are waited for ---------------------------------------------------------------
+    def open_dispatch(self, place: Place) -> tuple[Simulation, Dispatch] | None:
+        """A dispatch, as long as somebody waits for its answer."""
+        simulation = self.simulations.get(place.simulation_id)
+        if simulation is None or simulation.run != place.run or simulation.status == "completed":
+            return None
+        dispatch = simulation.dispatches.get(place.dispatch_id)
+        return None if dispatch is None or dispatch.answered else (simulation, dispatch)
+
+    def open_places(self) -> Iterator[tuple[Place, Dispatch]]:
+        """All dispatches that are waited for."""
+        for simulation in self.simulations.values():
+            for dispatch_id in simulation.dispatches:
+                place = Place(simulation.simulation_id, simulation.run, dispatch_id)
+                if found := self.open_dispatch(place):
+                    yield place, found[1]
+
+    def place_of(self, event: DispatchEvent) -> Place:
+        """Names the dispatch that an event tells of."""
+        return Place(event.simulation_id, self.simulations[event.simulation_id].run, event.dispatch_id)
 
     # --- time -----------------------------------------------------------------------------------------
     def advance(self, now: datetime) -> Step:

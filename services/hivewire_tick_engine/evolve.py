@@ -1,7 +1,8 @@
 """What an event does to a simulation."""
 
-from collections import deque
 from typing import Final
+
+import msgspec
 
 from hivewire import codec
 from hivewire.events.simulation import (
@@ -20,7 +21,8 @@ from hivewire.events.simulation import (
     SimulationReset,
     TickAdvanced,
 )
-from hivewire_tick_engine.state import Delegated, Dispatch, Heard, Simulation
+from hivewire_tick_engine.memory import Heard
+from hivewire_tick_engine.state import TOO_MUCH, Delegated, Dispatch, Simulation
 from hivewire_tick_engine.states import OF_THE_TABLE, following
 from hivewire_tick_engine.waiting import Waiting
 
@@ -110,29 +112,37 @@ def _not_sent(simulation: Simulation, event: MessageBlocked | MessageDropped) ->
     simulation.totals.messages += 1
     simulation.totals.blocked += 1
     if event.part_of is not None:
-        simulation.delegated[event.part_of].answers[event.target] = codec.raw({"error": event.reason})
+        _collect(simulation, event.part_of, event.target, codec.raw({"error": event.reason}))
     _close(simulation, event.in_reply_to)
 
 
 def _close(simulation: Simulation, answered: str | None) -> None:
     """A delegation ends with the answer to its message, whatever becomes of that answer."""
-    if answered is not None:
-        simulation.delegated.pop(answered, None)
+    delegated = simulation.delegated.pop(answered, None) if answered is not None else None
+    if delegated is not None:
+        simulation.under_way_bytes -= delegated.size_bytes
 
 
 def _delivered(simulation: Simulation, event: MessageDelivered) -> None:
     message = simulation.waiting.take(event.message_id)
     simulation.totals.delivered += 1
     if message.target in simulation.agents:
-        memory = simulation.memory.setdefault(message.target, deque(maxlen=simulation.config.history_depth))
-        memory.append(Heard(event.tick, message.message_id, message.sender, message.content))
+        simulation.remember(message.target, Heard(event.tick, message.message_id, message.sender, message.content))
     root = simulation.parts.pop(message.in_reply_to, None) if message.in_reply_to else None
     if root is not None and root in simulation.delegated:
-        delegated = simulation.delegated[root]
-        target = delegated.parts.pop(message.in_reply_to or "")
-        delegated.answers[target] = message.content
+        target = simulation.delegated[root].parts.pop(message.in_reply_to or "")
+        _collect(simulation, root, target, message.content)
     elif simulation.delegates(message):
         simulation.delegated[message.message_id] = Delegated(message.target, message.sender)
+
+
+def _collect(simulation: Simulation, root: str, target: str, answer: msgspec.Raw) -> None:
+    """Keep an answer to a part, or what became of it."""
+    if simulation.is_crowded:
+        answer = codec.raw({"error": TOO_MUCH})
+    answers = simulation.delegated[root].answers
+    simulation.under_way_bytes += len(bytes(answer)) - len(bytes(answers.get(target, b"")))
+    answers[target] = answer
 
 
 def _dispatch(
@@ -141,7 +151,7 @@ def _dispatch(
     match event:
         case DispatchSent():
             simulation.totals.dispatches += 1
-            simulation.dispatches[event.dispatch_id] = Dispatch(
+            dispatch = simulation.dispatches[event.dispatch_id] = Dispatch(
                 dispatch_id=event.dispatch_id,
                 agent_id=event.agent_id,
                 message_id=event.message_id,
@@ -150,12 +160,14 @@ def _dispatch(
                 callable=event.callable,
                 sent_tick=event.tick,
             )
+            simulation.under_way_bytes += dispatch.size_bytes
         case DispatchBuffered():
             dispatch = simulation.dispatches[event.dispatch_id]
+            simulation.under_way_bytes += len(bytes(event.content)) - len(bytes(dispatch.answer))
             dispatch.answered, dispatch.answer, dispatch.error = True, event.content, event.error
             simulation.buffered.append(event.dispatch_id)
         case DispatchResponded():
-            del simulation.dispatches[event.dispatch_id]
+            simulation.under_way_bytes -= simulation.dispatches.pop(event.dispatch_id).size_bytes
             simulation.buffered.remove(event.dispatch_id)
         case DispatchTimedOut():
-            del simulation.dispatches[event.dispatch_id]
+            simulation.under_way_bytes -= simulation.dispatches.pop(event.dispatch_id).size_bytes

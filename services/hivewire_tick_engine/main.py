@@ -9,16 +9,19 @@ from hivewire_service.service import Parts
 from hivewire_service.settings import Settings
 from hivewire_tick_engine.callables import Callables, registered
 from hivewire_tick_engine.core import TickEngine
+from hivewire_tick_engine.metrics import TickMeter
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
+from hivewire_tick_engine.sessions import Sessions
 
 
 def parts(settings: Settings, _subjects: Subjects) -> Parts:
-    """The core with its rows, and what runs the callables that its agents ask."""
+    """The core with its rows, and what asks its callables and its remote agents."""
     targets = registered(settings.callables)
     core = TickEngine(targets.keys())
-    callables = Callables(core, targets)
-    return Parts(core, SimulationRows(core, callables.dispatched), while_owner=(callables.run,))
+    callables, sessions = Callables(core, targets), Sessions(core, settings)
+    rows = SimulationRows(core, callables.committed, sessions.committed)
+    return Parts(core, rows, while_owner=(callables.run, sessions.run), meter=TickMeter(core))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)

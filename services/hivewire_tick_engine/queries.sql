@@ -97,6 +97,17 @@ FROM simulation_message
 WHERE simulation_id = $1 AND run = $2 AND status = 'dispatched'
 ORDER BY number
 
+-- name: live_sessions
+SELECT session.session_id, simulation.run, simulation.tick
+FROM session
+JOIN simulation USING (simulation_id)
+WHERE session.ended_at IS NULL AND session.kind = 'simulation'
+
+-- name: ended_sessions
+SELECT session_id, state, response, error
+FROM session
+WHERE session_id = ANY($1::text[]) AND (ended_at IS NOT NULL OR response IS NOT NULL)
+
 -- name: messages
 SELECT *
 FROM simulation_message

@@ -12,7 +12,7 @@ from hivewire import codec
 from hivewire.commands.tick_engine import Fork
 from hivewire.errors import HivewireError
 from hivewire.events import Event
-from hivewire.events.simulation import CATALOGUE, DispatchSent, SimulationEvent
+from hivewire.events.simulation import CATALOGUE, SimulationEvent
 from hivewire.subjects import TICK_ENGINE
 from hivewire_service.core import Command, Message, Write
 from hivewire_service.queries import load_queries
@@ -29,16 +29,16 @@ CHUNK: Final = 2_000
 SNAPSHOT_EVENTS_MIN: Final = 2_000
 """A snapshot is taken after so many events, or after twice as many as it would hold things."""
 
-Dispatched = Callable[[DispatchSent], None]
-"""Is told of each dispatch that is committed."""
+Told = Callable[[Sequence[Event], Sequence[Any]], None]
+"""Hears what a commit made true, and what follows from it."""
 
 
 class SimulationRows:
     """Keeps the core's simulations in Postgres. Implements `Rows`."""
 
-    def __init__(self, core: TickEngine, dispatched: Dispatched) -> None:
+    def __init__(self, core: TickEngine, *told: Told) -> None:
         self._core = core
-        self._dispatched = dispatched
+        self._told = told
         self._unsaved: dict[str, int] = {}
         """Events behind the last snapshot."""
 
@@ -87,14 +87,11 @@ class SimulationRows:
         self,
         connection: asyncpg.Pool,  # noqa: ARG002
         events: Sequence[Event],
-        records: Sequence[Any],  # noqa: ARG002
+        records: Sequence[Any],
     ) -> Iterable[Message]:
-        """Nothing by itself; dispatches that are still open are handed on."""
-        for event in events:
-            if isinstance(event, DispatchSent):
-                simulation = self._core.simulations.get(event.simulation_id)
-                if simulation is not None and event.dispatch_id in simulation.dispatches:
-                    self._dispatched(event)
+        """Nothing by itself: who asks the agents hears of what was committed."""
+        for told in self._told:
+            told(events, records)
         return ()
 
     def _snapshots(self, changes: Changes) -> Iterable[tuple[str, int, str]]:

@@ -1,15 +1,36 @@
 """A simulation in memory: its configuration, what is under way, and what its agents remember. History stays outside."""
 
 import hashlib
-from collections import deque
 from datetime import datetime
+from typing import Final, NamedTuple
 
 import msgspec
 
 from hivewire import fields
 from hivewire.graph import Edge, Graph, GraphSpec
-from hivewire.simulation import AgentSpec, Delegation, SimulationConfig, Status, agent_graph
+from hivewire.simulation import (
+    HISTORY_BYTES_MAX,
+    MEMORY_BYTES_MAX,
+    UNDER_WAY_BYTES_MAX,
+    UNDER_WAY_MAX,
+    AgentSpec,
+    Delegation,
+    SimulationConfig,
+    Status,
+    agent_graph,
+)
+from hivewire_tick_engine.memory import Heard, Memory
 from hivewire_tick_engine.waiting import Lines, Waiting
+
+TOO_MUCH: Final = "too much has no answer yet"
+
+
+class Place(NamedTuple):
+    """Names a dispatch among those of all simulations."""
+
+    simulation_id: str
+    run: int
+    dispatch_id: str
 
 
 class Dispatch(msgspec.Struct):
@@ -29,6 +50,10 @@ class Dispatch(msgspec.Struct):
     since: datetime | None = None
     """From when its seconds count. No event says it; the tick at which they ran out is what history has."""
 
+    @property
+    def size_bytes(self) -> int:
+        return len(bytes(self.content)) + len(bytes(self.answer))
+
 
 class Delegated(msgspec.Struct):
     """A message that an agent splits among others."""
@@ -40,14 +65,9 @@ class Delegated(msgspec.Struct):
     answers: dict[str, msgspec.Raw] = {}
     """By target."""
 
-
-class Heard(msgspec.Struct, frozen=True, rename={"sender": "from"}):
-    """A message that an agent remembers."""
-
-    tick: int
-    message_id: str
-    sender: str
-    content: msgspec.Raw
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(bytes(answer)) for answer in self.answers.values())
 
 
 class Totals(msgspec.Struct):
@@ -105,7 +125,8 @@ class Simulation:
         self.buffered: list[str] = []
         self.delegated: dict[str, Delegated] = {}
         self.parts: dict[str, str] = {}
-        self.memory: dict[str, deque[Heard]] = {}
+        self.under_way_bytes = 0
+        self.memory = Memory()
 
     def configure(self, config: SimulationConfig) -> None:
         """Take a configuration."""
@@ -150,18 +171,23 @@ class Simulation:
             and message.kind == "message"
         )
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much has no answer yet that nobody else may be asked."""
+        under_way = len(self.dispatches) + len(self.delegated) + len(self.parts)
+        return under_way >= UNDER_WAY_MAX or self.under_way_bytes >= UNDER_WAY_BYTES_MAX
+
+    def remember(self, agent_id: str, heard: Heard) -> None:
+        """Let an agent keep a message in mind."""
+        share = min(HISTORY_BYTES_MAX, MEMORY_BYTES_MAX // len(self.agents))
+        self.memory.add(agent_id, heard, self.config.history_depth, share)
+
     # --- keeping --------------------------------------------------------------------------------------
     @property
     def size(self) -> int:
         """How many things a snapshot holds."""
         configured = len(self.config.agents) + len(self.config.graph.edges)
-        return (
-            configured
-            + len(self.waiting)
-            + len(self.dispatches)
-            + len(self.delegated)
-            + sum(map(len, self.memory.values()))
-        )
+        return configured + len(self.waiting) + len(self.dispatches) + len(self.delegated) + len(self.memory)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -175,7 +201,7 @@ class Simulation:
             dispatches=list(self.dispatches.values()),
             buffered=self.buffered,
             delegated=self.delegated,
-            memory={agent_id: list(heard) for agent_id, heard in self.memory.items()},
+            memory=self.memory.by_agent(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -191,5 +217,6 @@ class Simulation:
         self.buffered = snapshot.buffered
         self.delegated = snapshot.delegated
         self.parts = {part: root for root, delegated in self.delegated.items() for part in delegated.parts}
-        depth = self.config.history_depth
-        self.memory = {agent_id: deque(heard, depth) for agent_id, heard in snapshot.memory.items()}
+        self.under_way_bytes = sum(dispatch.size_bytes for dispatch in snapshot.dispatches)
+        self.under_way_bytes += sum(delegated.size_bytes for delegated in snapshot.delegated.values())
+        self.memory = Memory(snapshot.memory)

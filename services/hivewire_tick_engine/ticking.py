@@ -7,6 +7,7 @@ A tick is whole or not there: all its events are in one commit.
 
 from collections.abc import Container, Iterator
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
 from hivewire.events.simulation import (
@@ -21,7 +22,7 @@ from hivewire.events.simulation import (
 from hivewire.simulation import DISPATCH_TIMEOUT_S, AgentSpec, Registered
 from hivewire_tick_engine.behaviours import answer
 from hivewire_tick_engine.sending import Post, error_to, send
-from hivewire_tick_engine.state import Dispatch, Simulation
+from hivewire_tick_engine.state import TOO_MUCH, Dispatch, Simulation
 from hivewire_tick_engine.waiting import Waiting
 
 NOBODY: Final[frozenset[str]] = frozenset()
@@ -55,11 +56,12 @@ def overdue(simulation: Simulation, now: datetime) -> frozenset[str]:
     if simulation.config.dispatch_timeout_ticks is not None or not simulation.dispatches:
         return NOBODY
     patience = timedelta(seconds=simulation.config.dispatch_timeout_s or DISPATCH_TIMEOUT_S)
-    return frozenset(
-        dispatch.dispatch_id
-        for dispatch in simulation.dispatches.values()
-        if dispatch.since is not None and now - dispatch.since >= patience
+    # They stand in the order in which they were sent, so what is not overdue has only others like it behind it.
+    late = takewhile(
+        lambda dispatch: dispatch.since is not None and now - dispatch.since >= patience,
+        simulation.dispatches.values(),
     )
+    return frozenset(dispatch.dispatch_id for dispatch in late)
 
 
 def _take_up(simulation: Simulation, number: int) -> Iterator[SimulationEvent]:
@@ -83,10 +85,9 @@ def _take_up(simulation: Simulation, number: int) -> Iterator[SimulationEvent]:
 
 
 def _expire(simulation: Simulation, overdue: Container[str], number: int) -> Iterator[SimulationEvent]:
-    for dispatch in list(simulation.dispatches.values()):
-        reason = _expired(simulation, dispatch, overdue, number)
-        if reason is None:
-            continue
+    open_ones = ((d, _expired(simulation, d, overdue, number)) for d in simulation.dispatches.values())
+    for dispatch, reason in list(takewhile(lambda one: one[1] is not None, open_ones)):
+        assert reason is not None
         yield DispatchTimedOut(**_said(simulation, dispatch, number), reason=reason)
         text = f"{dispatch.agent_id} did not answer: {reason}"
         yield from error_to(simulation, dispatch.asked_by, dispatch.message_id, text, number, number)
@@ -115,14 +116,18 @@ def _deliver(simulation: Simulation, message: Waiting, number: int) -> Iterator[
         return
     if agent.agent_type == "remote" or isinstance(agent.behaviour, Registered):
         if message.kind == "message":
-            yield _dispatch(simulation, agent, message, number)
+            yield from _ask(simulation, agent, message, number)
         return
     yield from answer(simulation, agent, message, number, root)
 
 
-def _dispatch(simulation: Simulation, agent: AgentSpec, message: Waiting, number: int) -> DispatchSent:
+def _ask(simulation: Simulation, agent: AgentSpec, message: Waiting, number: int) -> Iterator[SimulationEvent]:
+    if simulation.is_crowded:
+        text = f"{agent.id} was not asked: {TOO_MUCH}"
+        yield from error_to(simulation, message.sender, message.message_id, text, number, number + 1)
+        return
     registered = agent.behaviour if agent.agent_type == "simulation" else None
-    return DispatchSent(
+    yield DispatchSent(
         simulation_id=simulation.simulation_id,
         tick=number,
         dispatch_id=simulation.next_dispatch_id,

@@ -26,6 +26,15 @@ def test_it_stops_within_seconds_and_leaves_no_process(own_up: Up):
     assert "hivewire up" in own_up.error("tasks", exits=3)
 
 
+def test_a_demo_has_a_fleet_with_work(own_up: Up):
+    own_up.start("--demo")
+    eventually(lambda: [task for task in own_up.json("tasks") if task["status"] == "completed"])
+    assert {agent["agent_id"] for agent in own_up.json("agents")} == {"archive", "ada", "basil", "cleo", "dora"}
+    processes = own_up.processes()
+    assert own_up.stop() == 0
+    assert alive(processes) == []
+
+
 def test_a_second_up_goes_on_with_what_was_pending(own_up: Up, exec_agent):
     own_up.start()
     done = own_up.submit("done", "--needs", "shell")

@@ -75,9 +75,9 @@ class Up:
         return subprocess.Popen(command, env=self.environment, cwd=self.home, text=True, **options)
 
     # --- the first terminal ---------------------------------------------------------------------------
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start and wait until it is ready."""
-        command = [*HIVEWIRE, "up", "--data", str(self.data), "--http-port", str(self.http_port)]
+        command = [*HIVEWIRE, "up", "--data", str(self.data), "--http-port", str(self.http_port), *options]
         with (self.home / "up.log").open("a") as log:
             self.process = self.spawn(command, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None

@@ -21,6 +21,7 @@ async def start(hive, service: str, **settings: str) -> asyncio.subprocess.Proce
         "NATS_CREDS": str(hive.credentials("service")),
         "HIVEWIRE_POSTGRES_DSN": hive.postgres_dsn,
         "HIVEWIRE_KEYS_FILE": str(hive.keys_file),
+        "HIVEWIRE_AUTHORITY_FILE": str(hive.authority_file),
         "HIVEWIRE_METRICS_PORT": "0",
         "HIVEWIRE_HTTP_PORT": "0",
     }

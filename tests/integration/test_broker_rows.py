@@ -70,7 +70,7 @@ async def register(driver: StoredDriver, agent: str, instance: str, slots: int =
     """An agent as the gateway writes it, and as its event tells it."""
     skills = AGENTS[agent]
     row = (agent, agent, "native", None, "present", False, codec.encode(skills).decode(), slots, None, "always-on")
-    rest = ("{}", "{}", instance, "[]", driver.now, driver.now, False)
+    rest = ("{}", "{}", instance, "[]", driver.now, driver.now, False, None)
     await driver.connection.execute(GATEWAY_SQL.write_agents, *([value] for value in (*row, *rest)))
     driver.spawn(agent, *skills, instance=instance, slots=slots)
 
@@ -128,7 +128,14 @@ async def one_step(driver: StoredDriver, choice: random.Random, number: int) -> 
 def steer(driver: StoredDriver, choice: random.Random, task: str) -> None:
     """Something that people ask for a task."""
     verb = choice.choice(["approve", "block", "unblock", "queue", "dispatch", "reject", "update"])
-    changes = {"labels": {"team": "b"}, "metadata": msgspec.Raw(b'{"x": [1]}'), "priority": choice.randrange(11)}
+    known = sorted(driver.broker.state.tasks)
+    needs = choice.sample(known, min(len(known), choice.randrange(3)))
+    changes = {
+        "depends_on": needs,
+        "labels": {"team": "b"},
+        "metadata": msgspec.Raw(b'{"x": [1]}'),
+        "priority": choice.randrange(11),
+    }
     fields = {
         "reject": {"reason": "not good", "final": choice.random() < 0.3},
         "update": dict(choice.sample(sorted(changes.items()), 2)),
@@ -397,7 +404,7 @@ async def test_the_past_is_what_a_snapshot_showed(driver, connection, seed):
     for number in range(150):
         await one_step(driver, choice, number)
         await driver.commit()
-        if choice.random() < 0.2 and driver.broker.state.tasks:
+        if choice.random() < 0.25 and driver.broker.state.tasks:
             task = live(driver, choice)
             queue = await ask(connection, "queue")
             for item in queue.items:

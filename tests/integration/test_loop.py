@@ -1,9 +1,10 @@
 """The loop over the real nats-server and Postgres, with the smallest core there is: named sums."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import asyncpg
@@ -161,14 +162,14 @@ class Running:
         return await self.store.pool.fetch("SELECT * FROM reject ORDER BY reject_id")
 
 
-async def start(hive: Hive, core: Sums) -> tuple[Service, Bus, Store]:
+async def start(hive: Hive, core: Sums, *beside: Callable[[Service], Any]) -> tuple[Service, Bus, Store]:
     store = Store(hive.postgres_dsn, hive.name, SERVICE)
     await store.open()
     bus = Bus(hive.nats_url, str(hive.credentials("service")), "service", "test")
     await bus.connect()
     service = Service(
         SERVICE,
-        Parts(core, SumRows(core)),
+        Parts(core, SumRows(core), while_owner=beside),
         bus=bus,
         store=store,
         lease=Lease(store, 2.0),
@@ -371,3 +372,27 @@ async def test_postgres_connections_killed(world: Running) -> None:
         await world.reply_to_repeated(1, verb="start")
     rows = await world.store.pool.fetchval("SELECT total FROM sums WHERE sum_id = 'a'")
     assert rows == world.core.sums["a"] == len(await world.events()) - 1
+
+
+async def test_terms_that_fail_for_a_lasting_reason_follow_one_another_with_growing_pauses(hive: Hive) -> None:
+    await migrate(hive.postgres_dsn, hive.name)
+    begun: list[float] = []
+    lasting = asyncio.Event()
+
+    async def fails(_: Service) -> None:
+        begun.append(asyncio.get_running_loop().time())
+        if len(begun) <= 5:
+            raise ConnectionError("for a lasting reason")
+        lasting.set()
+        await asyncio.Event().wait()
+
+    service, bus, store = await start(hive, Sums(), fails)
+    task = asyncio.create_task(service.run())
+    async with asyncio.timeout(20):
+        await lasting.wait()
+    service.stop()
+    await asyncio.wait_for(task, 10)
+    await bus.close()
+    await store.close()
+    pauses = [later - earlier for earlier, later in pairwise(begun)]
+    assert all(pause >= least for pause, least in zip(pauses[1:], (0.1, 0.2, 0.4, 0.8), strict=True)), pauses

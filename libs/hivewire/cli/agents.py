@@ -9,6 +9,7 @@ import typer
 
 from hivewire.cli.output import Column, ago, collected, print_facts, print_json, print_table, say
 from hivewire.cli.reach import AGENTS, AsJson, export, find, located, reaches
+from hivewire.cli.tasks import Reason
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Run an agent, show or steer one.")
     group.command("run")(located(run))
     group.command("exec", context_settings={"allow_interspersed_args": False})(located(execute))
-    for command in (show, drain, undrain, remove):
+    for command in (show, drain, undrain, wake, remove):
         group.command(command.__name__)(reaches(command))
     app.add_typer(group, name="agent", rich_help_panel=AGENTS)
 
@@ -76,6 +77,11 @@ def execute(
     can: Annotated[list[str] | None, typer.Option("--can", metavar="CAP", help="What it can; may be repeated.")] = None,
     slots: Annotated[int, typer.Option(min=1, help="How many tasks at a time.")] = 1,
     owner: Annotated[str | None, typer.Option(help="It gets only this owner's tasks.")] = None,
+    on_demand: Annotated[bool, typer.Option("--on-demand", help="It is not always there.")] = False,
+    wake: Annotated[
+        str | None,
+        typer.Option(metavar="URL|NAME", help="What starts it while it is away: a URL, or a command's name."),
+    ] = None,
 ) -> None:
     """Make an agent of any command: one run for each task.
 
@@ -84,7 +90,16 @@ def execute(
     """
     from hivewire.exec_agent import exec_agent
 
-    exec_agent(agent_id, command, can=can or (), slots=slots, owner=owner, context=find(where)).run()
+    exec_agent(
+        agent_id,
+        command,
+        can=can or (),
+        slots=slots,
+        owner=owner,
+        on_demand=on_demand,
+        wake=wake,
+        context=find(where),
+    ).run()
 
 
 # --- the registry -----------------------------------------------------------------------------------
@@ -134,6 +149,7 @@ async def show(hive: "Client", agent_id: AgentId, *, as_json: AsJson = False) ->
             ("owner", agent.owner),
             ("type", agent.agent_type),
             ("policy", agent.policy),
+            ("wake", agent.wake),
             ("instance", agent.instance),
             ("labels", [f"{key}={value}" for key, value in agent.labels.items()]),
             ("metadata", None if metadata == "{}" else metadata),
@@ -151,6 +167,12 @@ async def drain(hive: "Client", agent_id: AgentId, *, as_json: AsJson = False) -
 async def undrain(hive: "Client", agent_id: AgentId, *, as_json: AsJson = False) -> None:
     """Let an agent be given work again."""
     _print_brief(await hive.undrain(agent_id), "may be given work again", as_json=as_json)
+
+
+async def wake(hive: "Client", agent_id: AgentId, *, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Start an agent that is away, in the way that its card says."""
+    brief = await hive.wake(agent_id, reason)
+    _print_brief(brief, "is there already" if brief.state == "present" else "is told to start", as_json=as_json)
 
 
 async def remove(hive: "Client", agent_id: AgentId, *, as_json: AsJson = False) -> None:

@@ -1,26 +1,20 @@
 """Tasks that ended without success."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hivewire import exit_codes
+from hivewire import exit_codes, limits
 from hivewire.cli.output import Column, ago, collected, print_json, print_table, say
 from hivewire.cli.reach import TASKS, AsJson, reaches
 from hivewire.cli.render import print_brief, print_task
 from hivewire.cli.show_group import ShowGroup
 from hivewire.cli.tasks import Limit, Reason
-from hivewire.errors import BadUsage, RefusedError
+from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hivewire.client import Client
-    from hivewire.views import TaskBrief, TaskView
-
-RATE = 50.0
-"""Tasks a second: a fleet that was down does not get everything at once."""
+    from hivewire.views import ReplayView
 
 COLUMNS = (
     Column("TASK"),
@@ -31,12 +25,22 @@ COLUMNS = (
     Column("ERROR", fill=True),
 )
 
+REPLAY_COLUMNS = (
+    Column("REPLAY"),
+    Column("STATUS"),
+    Column("REPLAYED", right=True),
+    Column("REFUSED", right=True),
+    Column("SINCE"),
+    Column("BY", fill=True),
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(cls=ShowGroup, help="Tasks that ended failed or dead_lettered: list them, or show one.")
     group.command("show", hidden=True)(reaches(show))
-    group.command("replay")(reaches(replay))
+    for command in (replay, replays, stop):
+        group.command(command.__name__)(reaches(command))
     app.add_typer(group, name="dead", rich_help_panel=TASKS)
 
 
@@ -81,7 +85,10 @@ async def replay(
     owner: Annotated[str | None, typer.Option(help="Only this owner's.")] = None,
     phase: Annotated[str | None, typer.Option(help="Only those of this phase.")] = None,
     error: Annotated[str | None, typer.Option(metavar="TEXT", help="Only those whose error contains this.")] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="How many a second at most.")] = RATE,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=limits.REPLAY_RATE_MAX, help="How many a second at most.")
+    ] = limits.REPLAY_RATE,
+    wait: Annotated[bool, typer.Option(help="Wait until none is left; the hive goes on without us.")] = True,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> int:
@@ -92,37 +99,51 @@ async def replay(
     if task_id is not None:
         print_brief(await hive.retry(task_id, reason), as_json=as_json)
         return exit_codes.DONE
-    ids = [task.task_id async for task in hive.dead() if _fits(task, owner, phase, error)]
-    briefs, refused = await _replay(hive, ids[::-1], reason, rate)
+    from hivewire import history, reads
+    from hivewire.commands.broker import Replay
+
+    wanted = Replay(owner=owner, phase=phase, error=error, rate=rate, reason=reason)
+    started = await hive.replay(wanted)
+    if wait:
+        query = reads.ListEvents(type="replay", entity_id=started.replay_id)
+        async for event in history.follow(hive.connection, query):
+            if event.type in {"replay.completed", "replay.stopped"}:
+                break
+    found = await hive.replay_of(started.replay_id)
     if as_json:
-        print_json(briefs)
+        print_json(found)
     else:
-        say(f"{len(briefs)} replayed" + (f", {len(refused)} refused" if refused else ""))
-        for one, reason_why in refused.items():
-            say(f"{one}: {reason_why}")
-    return exit_codes.REFUSED if refused else exit_codes.DONE
+        say(_told(found))
+    return exit_codes.REFUSED if found.refused else exit_codes.DONE
 
 
-def _fits(task: "TaskView", owner: str | None, phase: str | None, error: str | None) -> bool:
-    return (
-        owner in (None, task.owner)
-        and phase in (None, task.phase_id)
-        and (error is None or error in (task.error or task.reason or ""))
-    )
+async def replays(hive: "Client", *, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List replays, newest first."""
+    found = await collected(hive.replays(limit))
+    if as_json:
+        print_json(found)
+        return
+    rows = ((one.replay_id, one.status, one.replayed, one.refused, ago(one.started_at), one.by) for one in found)
+    print_table(REPLAY_COLUMNS, rows, "Nothing was replayed yet.")
 
 
-async def _replay(
-    hive: "Client", ids: "Sequence[str]", reason: str, rate: float
-) -> "tuple[list[TaskBrief], dict[str, str]]":
-    """Retry the tasks in this order, no faster than `rate` a second; those refused with the reason."""
-    briefs: list[TaskBrief] = []
-    refused: dict[str, str] = {}
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
-    for number, task_id in enumerate(ids):
-        await asyncio.sleep(began_s + number / rate - loop.time())
-        try:
-            briefs.append(await hive.retry(task_id, reason))
-        except RefusedError as error:
-            refused[task_id] = str(error)
-    return briefs, refused
+async def stop(
+    hive: "Client",
+    replay_id: Annotated[str, typer.Argument(metavar="REPLAY_ID", help="Which replay.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Let a replay open no more dead tasks."""
+    await hive.stop_replay(replay_id)
+    found = await hive.replay_of(replay_id)
+    if as_json:
+        print_json(found)
+    else:
+        say(_told(found))
+
+
+def _told(found: "ReplayView") -> str:
+    counts = f"{found.replayed} replayed" + (f", {found.refused} refused" if found.refused else "")
+    if found.status == "running":
+        return f"replay {found.replay_id} runs: {counts}, {found.remaining} to go"
+    return counts if found.status == "completed" else f"replay {found.replay_id} was stopped: {counts}"

@@ -44,8 +44,9 @@ def up(
     data: Annotated[
         Path | None, typer.Option(help="Where all of it is kept. Else HIVEWIRE_DATA, else your data folder.")
     ] = None,
-    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door.")] = 8600,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the HTTP door; 0: a free one.")] = 8600,
     hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+    demo: Annotated[bool, typer.Option("--demo", help="Also a small fleet that always has something to do.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="The HTTP door trusts X-Agent-ID alone for agents.")] = False,
 ) -> None:
     """Run everything on this machine: nats-server, Postgres and the services, until Ctrl-C."""
@@ -57,7 +58,7 @@ def up(
     logs = _installed("hivewire_service.logging")
     logs.configure()
     environment = (("HIVEWIRE_OPEN", "true"),) if open_ else ()
-    supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment))
+    supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment, demo))
 
 
 def serve(
@@ -97,12 +98,17 @@ def bench(
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
+    tasks: Annotated[int | None, typer.Option("--tasks", min=1_000, help="How many tasks.")] = None,
+    agents: Annotated[int | None, typer.Option("--agents", min=1, help="How many agents.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="How long a soak lasts.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
     what choosing an agent takes, and what it costs when idle."""
     command = _installed("hivewire_service.bench.command")
-    status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
+    status: int = command.run_bench(
+        names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json
+    )
     return status
 
 

@@ -85,13 +85,21 @@ async def update(
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; they replace all others.")
     ] = None,
     timeout_s: Annotated[float | None, typer.Option("--timeout", help="Seconds that an attempt may run.")] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option("--after", metavar="TASK", help="It waits for this task; they replace all others."),
+    ] = None,
+    after_none: Annotated[bool, typer.Option("--after-none", help="It waits for no other task.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a task that has not ended."""
+    if after and after_none:
+        raise BadUsage("--after and --after-none contradict one another: take one of them")
     changes: dict[str, Any] = {
         "priority": None if priority is None else parse.priority(priority),
         "labels": parse.pairs(label) if label else None,
         "timeout_s": timeout_s,
+        "depends_on": [] if after_none else after,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     print_brief(await hive.update(task_id, **given), as_json=as_json)

@@ -82,7 +82,7 @@ async def revoke(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Let no token of a name be good any more at the HTTP door. NATS credentials hold until they expire."""
+    """Let no token and no NATS credentials of a name be good any more, and cut whoever is connected by them."""
     from hivewire.admin import RevokeTokens
     from hivewire.subjects import AGENT_GATEWAY
     from hivewire.views import RevokedTokens
@@ -92,3 +92,5 @@ async def revoke(
         print_json(revoked)
     else:
         say(f"{revoked.revoked} of {revoked.name} revoked")
+        if not revoked.nats:
+            say("NATS credentials hold until they expire: start the agent gateway with HIVEWIRE_AUTHORITY_FILE")

@@ -32,6 +32,9 @@ class Register(msgspec.Struct, kw_only=True, omit_defaults=True):
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
     answers_while_busy: bool = False
     """Whether it answers questions although every slot is taken."""
+    wake: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.URL_CHARS_MAX)] | None = None
+    """How it is woken while it is away: an http(s) URL that gets a signed POST, or the name of a command that the
+    operator of a local hive has configured. None: not at all."""
 
 
 class Leave(msgspec.Struct):
@@ -57,6 +60,13 @@ class Remove(msgspec.Struct):
     """Forget an agent. What it holds is given to others."""
 
     agent_id: fields.Token
+
+
+class Wake(msgspec.Struct, omit_defaults=True):
+    """Have an agent that is away start, in the way that its card says. It is awake once it registers."""
+
+    agent_id: fields.Token
+    reason: fields.Text = ""
 
 
 class Publish(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -94,6 +104,7 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "drain": Drain,
     "undrain": Undrain,
     "remove": Remove,
+    "wake": Wake,
     "publish": Publish,
     **sessions.VERBS,
 }

@@ -108,6 +108,31 @@ class Fail(msgspec.Struct):
     retry: bool = True
 
 
+class StartReport(Start, tag_field="verb", tag="start"):
+    """A `start` among others."""
+
+
+class ProgressReport(Progress, tag_field="verb", tag="progress"):
+    """A `progress` among others."""
+
+
+class CompleteReport(Complete, tag_field="verb", tag="complete"):
+    """A `complete` among others."""
+
+
+class FailReport(Fail, tag_field="verb", tag="fail"):
+    """A `fail` among others."""
+
+
+Report = StartReport | ProgressReport | CompleteReport | FailReport
+
+
+class ReportBatch(msgspec.Struct):
+    """What an agent has to say of its attempts, in this order. Each report is taken or refused by itself."""
+
+    reports: Annotated[list[Report], msgspec.Meta(min_length=1, max_length=limits.REPORTS_MAX)]
+
+
 class Cancel(msgspec.Struct):
     """End a task that has not ended; an agent that works on it is told to stop."""
 
@@ -120,6 +145,24 @@ class Retry(msgspec.Struct):
 
     task_id: fields.Token
     reason: fields.Text = ""
+
+
+class Replay(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Retry the dead letters that ended until now, all of them or those that fit: of an owner, of a phase, with `error` as a
+    part of their error. The broker retries at most `rate` a second, the oldest first, until none is left."""
+
+    id: fields.Token | None = None
+    owner: fields.Name | None = None
+    phase: fields.Token | None = None
+    error: fields.Name | None = None
+    rate: Annotated[float, msgspec.Meta(gt=0.0, le=limits.REPLAY_RATE_MAX)] = limits.REPLAY_RATE
+    reason: fields.Text = ""
+
+
+class StopReplay(msgspec.Struct):
+    """Let a replay open no more dead letters."""
+
+    replay_id: fields.Token
 
 
 class Approve(msgspec.Struct):
@@ -173,13 +216,15 @@ class DispatchNext(msgspec.Struct):
 
 
 class Update(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Change a task that has not ended. What is not given stays; `metadata` and `labels` are replaced as a whole."""
+    """Change a task that has not ended. What is not given stays; `metadata`, `labels` and `depends_on` are replaced as a
+    whole, the last of them only while the task is with no agent."""
 
     task_id: fields.Token
     metadata: msgspec.Raw = fields.ABSENT
     labels: fields.Labels | None = None
     priority: fields.Priority | Literal["high", "medium", "low"] | None = None
     timeout_seconds: fields.TimeoutS | None = None
+    depends_on: fields.Dependencies | None = None
 
 
 class CreateInitiative(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -240,8 +285,11 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "progress": Progress,
     "complete": Complete,
     "fail": Fail,
+    "report_batch": ReportBatch,
     "cancel": Cancel,
     "retry": Retry,
+    "replay": Replay,
+    "stop_replay": StopReplay,
     "approve": Approve,
     "reject": Reject,
     "block": Block,

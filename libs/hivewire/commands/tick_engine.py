@@ -8,13 +8,22 @@ from hivewire import fields
 from hivewire.graph import Edge
 from hivewire.simulation import TICKS_MAX, USER, SimulationConfig, Target
 
+NewId = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        pattern=fields.ID_PATTERN,
+        description="leaves room for the names of its sessions with remote agents",
+    ),
+]
 TickCount = Annotated[int, msgspec.Meta(ge=1, le=TICKS_MAX)]
 
 
 class Create(SimulationConfig, frozen=True, kw_only=True, omit_defaults=True):
     """Make a simulation; without agents it waits to be configured."""
 
-    simulation_id: fields.Token
+    simulation_id: NewId
     title: fields.Title | None = None
 
 
@@ -93,7 +102,7 @@ class Fork(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Make the simulation `fork_id` of what `simulation_id` was right after the tick `at`. It is paused."""
 
     simulation_id: fields.Token
-    fork_id: fields.Token
+    fork_id: NewId
     at: fields.Count
     title: fields.Title | None = None
     edit: Edit = Edit()

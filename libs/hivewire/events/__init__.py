@@ -16,6 +16,7 @@ from hivewire.events import (
     phase,
     preview,
     process,
+    replay,
     server,
     session,
     simulation,
@@ -29,7 +30,7 @@ __all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
 _MODULES = (
-    *(simulation, task, phase, initiative, agent, session, conversation),
+    *(simulation, task, phase, initiative, replay, agent, session, conversation),
     *(merge, page, process, server, worktree, account, preview, log),
 )
 

@@ -33,6 +33,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: msgspec.Raw = fields.EMPTY_OBJECT
     answers_while_busy: bool = False
     """Whether it answers questions although every slot is taken."""
+    wake: str | None = None
+    """How it is woken while it is away: a URL, or the name of a command of the operator's; None: not at all."""
 
 
 class AgentSpawned(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +108,23 @@ class AgentUndrained(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     by: str
 
 
+class AgentWaking(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent, which is not there, is told to start. It is awake once it is spawned or resumed."""
+
+    type: ClassVar[str] = "agent.waking"
+
+    by: str
+    reason: str = ""
+
+
+class AgentWakeFailed(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent could not be told to start."""
+
+    type: ClassVar[str] = "agent.wake_failed"
+
+    reason: str
+
+
 class AgentDeleted(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The agent was removed from the registry."""
 
@@ -173,6 +192,8 @@ EVENTS: tuple[type[Event], ...] = (
     AgentCrashed,
     AgentDrained,
     AgentUndrained,
+    AgentWaking,
+    AgentWakeFailed,
     AgentDeleted,
 )
 

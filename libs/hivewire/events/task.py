@@ -94,6 +94,27 @@ class TaskAssigned(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     oversight: Oversight = "autonomous"
 
 
+class TaskWaking(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The best agent for the task is away and is told to start. The task waits for it, until `until` at the latest."""
+
+    type: ClassVar[str] = "task.waking"
+
+    agent_id: str
+    until: datetime
+    score: float | None = None
+    reason: str = ""
+
+
+class TaskWakeEnded(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The task waits for the agent no longer: it is awake, or it will not come and another is sought."""
+
+    type: ClassVar[str] = "task.wake_ended"
+
+    agent_id: str
+    awake: bool
+    reason: str = ""
+
+
 class TaskStarted(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The agent's handler began to run."""
 
@@ -263,6 +284,7 @@ class TaskUpdated(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     priority: int | None = None
     timeout_seconds: float | None = None
+    depends_on: list[str] | None = None
 
 
 class TaskCancelled(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -291,6 +313,8 @@ EVENTS: tuple[type[Event], ...] = (
     TaskCreated,
     TaskQueued,
     TaskAssigned,
+    TaskWaking,
+    TaskWakeEnded,
     TaskStarted,
     TaskProgress,
     TaskPendingApproval,

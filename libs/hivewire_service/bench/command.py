@@ -10,9 +10,10 @@ from hivewire.errors import BadUsage
 from hivewire_service.bench import deciding, events, idle, latency, throughput, ticks
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.report import Result, show
+from hivewire_service.bench.size import Size
 from hivewire_service.logging import configure
 
-_BENCHMARKS: dict[str, Callable[[bool], Coroutine[None, None, Result]]] = {
+_BENCHMARKS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
     "latency": latency.run,
     "throughput": throughput.run,
     "events": events.run,
@@ -25,12 +26,23 @@ BENCHMARKS = tuple(_BENCHMARKS)
 """What can be measured."""
 
 
-def run_bench(*, names: Sequence[str] = (), quick: bool = False, as_json: bool = False) -> int:
+def run_bench(
+    *,
+    names: Sequence[str] = (),
+    quick: bool = False,
+    tasks: int | None = None,
+    agents: int | None = None,
+    minutes: float | None = None,
+    as_json: bool = False,
+) -> int:
     """Run benchmarks, each on a hive of its own in a temporary directory, and print their figures.
 
     Args:
         names: some of BENCHMARKS; none: all of them.
         quick: shorter runs, whose figures are rough.
+        tasks: how many, where that makes sense.
+        agents: how many, where that makes sense.
+        minutes: how long to go on, where that makes sense.
         as_json: print one JSON object instead of tables.
 
     Returns:
@@ -44,11 +56,12 @@ def run_bench(*, names: Sequence[str] = (), quick: bool = False, as_json: bool =
     if unknown:
         raise BadUsage(f"there is no benchmark {unknown[0]!r}: there are {', '.join(BENCHMARKS)}")
     configure(level="error")
+    size = Size(quick=quick, tasks=tasks, agents=agents, minutes=minutes)
     machine = Machine.here()
     results: dict[str, Result] = {}
     for name in names or BENCHMARKS:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)  # noqa: T201 - progress
-        results[name] = asyncio.run(_BENCHMARKS[name](quick))
+        results[name] = asyncio.run(_BENCHMARKS[name](size))
     if as_json:
         print(msgspec.json.encode({"machine": machine, **results}).decode())  # noqa: T201 - the output
     else:

@@ -68,6 +68,11 @@ class BenchHive:
         return self._up.pid
 
     @property
+    def fleet_pids(self) -> list[int]:
+        """Of the agents and helpers that run."""
+        return [child.pid for child in self._fleet if child.pid is not None]
+
+    @property
     def context(self) -> Context:
         return find_context(data=self._data)
 
@@ -95,11 +100,13 @@ class BenchHive:
     async def helper(self, module: str, *arguments: str) -> AsyncIterator[None]:
         """A process that runs a Python module as long as the context lasts."""
         child = Child(module, self._run)
+        self._fleet.append(child)
         await child.start(Command(sys.executable, (sys.executable, "-m", module, *arguments), self._environment))
         self._readers.append(asyncio.create_task(self._read(child)))
         try:
             yield
         finally:
+            self._fleet.remove(child)
             await child.stop(AGENT_STOPS_S)
 
     async def _start_agent(self, agent_id: str, slots: int) -> None:

@@ -19,6 +19,7 @@ from hivewire_service.bench.completions import Completions
 from hivewire_service.bench.figures import Distribution
 from hivewire_service.bench.hive import BenchHive
 from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
+from hivewire_service.bench.size import Size
 
 RATE = 100
 """Tasks a second."""
@@ -54,13 +55,13 @@ class _Sent:
     accepted: float = 0.0
 
 
-async def run(quick: bool) -> Latency:
+async def run(size: Size) -> Latency:
     """Measure.
 
     Raises:
         HivewireError: the hive did not start, or did nothing.
     """
-    seconds = SECONDS_QUICK if quick else SECONDS
+    seconds = SECONDS_QUICK if size.quick else SECONDS
     warm_up, tasks = RATE * WARM_UP_S, RATE * (WARM_UP_S + seconds)
     async with BenchHive.running(AGENTS, SLOTS) as hive, hive.client() as client:
         async with Completions.heard(client, tasks) as completions:

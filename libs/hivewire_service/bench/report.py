@@ -43,7 +43,10 @@ def _latency(result: Latency) -> Table:
 def _figures(name: str, result: Result) -> Table:
     table = _table(name, "figure", "value")
     for field, value in msgspec.structs.asdict(result).items():
-        if field != "problems":
+        if isinstance(value, dict):
+            for part, figure in value.items():
+                table.add_row(f"{field}: {part}", f"{figure:,}")
+        elif field != "problems":
             table.add_row(field, f"{value:,}" if value is not None else "")
     return table
 

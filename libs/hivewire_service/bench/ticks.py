@@ -11,8 +11,9 @@ import psutil
 from hivewire.client import Client
 from hivewire.errors import HivewireError
 from hivewire_service.bench.hive import BenchHive
-from hivewire_service.bench.idle import cpu_s
 from hivewire_service.bench.rehearsal import ACTIVE, TICKS_COMPARED, rehearsal
+from hivewire_service.bench.size import Size
+from hivewire_service.bench.spending import cpu_s
 
 TICKS = 10_000
 TICKS_QUICK = 2_000
@@ -50,13 +51,13 @@ class Course(msgspec.Struct):
         return round(self.cpu_s[-1] / self.cpu_s[0], 3)
 
 
-async def run(quick: bool) -> Ticks:
+async def run(size: Size) -> Ticks:
     """Measure.
 
     Raises:
         HivewireError: the hive did not start, or a simulation could not be run.
     """
-    ticks = TICKS_QUICK if quick else TICKS
+    ticks = TICKS_QUICK if size.quick else TICKS
     in_memory = await _in_memory(ticks)
     async with BenchHive.running() as hive, hive.client() as client:
         persisted = await _persisted(client, psutil.Process(hive.pid), ticks)

@@ -1,24 +1,15 @@
 """nats-server as a child process, with the hive's accounts and JetStream in the data directory."""
 
 import asyncio
-import json
 from contextlib import suppress
 from pathlib import Path
 
 from hivewire.private_file import write_private
+from hivewire_service.authority import Authority
 from hivewire_service.embedded import binaries
 from hivewire_service.embedded.folder import DataFolder, explained, working_directory
 from hivewire_service.embedded.readiness import until_ready
-from hivewire_service.identity import (
-    HiveKeys,
-    Issuer,
-    Key,
-    hive_account_token,
-    new_account_key,
-    new_operator_key,
-    operator_token,
-    system_account_token,
-)
+from hivewire_service.identity import HiveKeys, Issuer, revoked_users
 from hivewire_service.process import Child, Command
 
 _CONFIG = """\
@@ -90,8 +81,8 @@ class NatsServer:
     def add_hive(self, hive: str) -> Issuer:
         """The issuer of `hive`'s credentials; its keys and its account are made when it is new.
 
-        The account is written anew each time, so that it has the permissions of this version of the roles. A hive may
-        be added while the server runs.
+        The account is written anew each time, so that it has the permissions of this version of the roles; who was
+        revoked stays revoked. A hive may be added while the server runs.
 
         Raises:
             BadUsage: `hive` is no valid name of a hive, or its keys cannot be read.
@@ -100,38 +91,40 @@ class NatsServer:
         if not file.exists():
             HiveKeys.new(hive).save(file)
         keys = HiveKeys.load(file)
-        roles = {role: key.public for role, key in keys.roles.items()}
-        operator, _ = self._trust()
-        self._write(self._account_file(keys.account), hive_account_token(operator, hive, keys.account, roles))
+        account = self._account_file(keys.account)
+        revoked = revoked_users(account.read_text()) if account.exists() else []
+        self._write(account, self._authority().account_token(keys, revoked))
         return Issuer(keys)
 
     def keys_file(self, hive: str) -> Path:
         """The signing keys of `hive`'s roles."""
         return self._folder.keys / f"hive-{hive}.json"
 
+    @property
+    def authority_file(self) -> Path:
+        """The keys that the server trusts; made at the first start."""
+        return self._folder.keys / "authority.json"
+
     def _configure(self) -> None:
-        operator, system = self._trust()
+        authority = self._authority()
+        system = authority.system.public
         accounts = self._folder.nats / "accounts"
         accounts.mkdir(mode=0o700, exist_ok=True)
         self._folder.give_to_servers(accounts)
-        self._write(self._account_file(system), system_account_token(operator, system))
+        self._write(self._account_file(system), authority.system_token())
         config = _CONFIG.format(
             port=self._port,
-            operator=operator_token(operator, system),
+            operator=authority.operator_token(),
             system=system,
             here=working_directory(self._folder.nats),
             file_store_bytes=FILE_STORE_BYTES,
         )
         self._write(self._folder.nats / "nats.conf", config)
 
-    def _trust(self) -> tuple[Key, str]:
-        """The operator's key and the public key of the system account, made at the first start."""
-        file = self._folder.keys / "operator.json"
-        if not file.exists():
-            trust = {"operator": new_operator_key().seed, "system_account": new_account_key().public}
-            write_private(file, json.dumps(trust))
-        trust = json.loads(file.read_text())
-        return Key.from_seed(trust["operator"]), trust["system_account"]
+    def _authority(self) -> Authority:
+        if not self.authority_file.exists():
+            Authority.new().save(self.authority_file)
+        return Authority.load(self.authority_file)
 
     def _account_file(self, account: str) -> Path:
         return self._folder.nats / "accounts" / f"{account}.jwt"

@@ -194,7 +194,15 @@ class Bridge:
         self._listening = await place.line.listen(place.subjects.inboxes(self.agent_id), self._hear)
         await self._register()
         self._send(codec.encode(frames.Registered(self.id, self.agent_id, "registered")))
-        duties = (self._read, self._write, self._beat, self._heartbeat, self._stay_registered, self._watch_closing)
+        duties = (
+            self._read,
+            self._write,
+            self._beat,
+            self._heartbeat,
+            self._stay_registered,
+            self._watch_closing,
+            self._watch_token,
+        )
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(duty()) for duty in duties]
         place.line.on_reconnect.append(self._register_again.set)
         try:
@@ -256,6 +264,10 @@ class Bridge:
     async def _watch_closing(self) -> None:
         await self._place.closing.wait()
         raise Closed(frames.GOING_AWAY, "the door shuts down: connect again")
+
+    async def _watch_token(self) -> None:
+        await self._place.callers.until_revoked(self.agent_id)
+        raise Closed(frames.UNPROVEN, "the token was revoked")
 
     # --- to the agent -------------------------------------------------------------------------------------
     def _hear(self, _subject: str, body: bytes) -> None:

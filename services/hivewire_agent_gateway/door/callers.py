@@ -1,5 +1,6 @@
 """Who calls: X-Agent-ID, proven by a bearer token that is bound to it and to a role."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
+import msgspec
 
+from hivewire import codec
 from hivewire.admin import Role
 from hivewire.errors import RefusedError
 from hivewire.subjects import is_token
@@ -15,8 +18,15 @@ from hivewire_agent_gateway.secrets import SQL, token_hash
 from hivewire_service.roles import RESERVED_NAMES
 
 REMEMBERED_S: Final = 2.0
-"""For so long a token is not looked up again: a revoked one is refused after it."""
+"""For so long a token is not looked up again, unless the door hears that it was revoked."""
 REMEMBERED_MAX: Final = 10_000
+REVOKED: Final = "revoked"
+
+
+class Revoked(msgspec.Struct):
+    """Told to all doors: no token of this name is good any more."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,31 @@ class Callers:
         self._pool = pool
         self._trusts_ids = trusts_ids
         self._known: OrderedDict[str, tuple[Caller | None, float]] = OrderedDict()
+        self._connected: dict[str, set[asyncio.Future[None]]] = {}
+
+    def hear(self, _subject: str, body: bytes) -> None:
+        """Of tokens that were revoked."""
+        envelope = codec.decode_envelope(body)
+        told = envelope if isinstance(envelope, codec.Malformed) else codec.decode_as(envelope.data, Revoked, REVOKED)
+        if not isinstance(told, Revoked):
+            return
+        for digest in [digest for digest, (one, _) in self._known.items() if one is not None and one.id == told.name]:
+            del self._known[digest]
+        for waiting in self._connected.get(told.name, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def until_revoked(self, name: str) -> None:
+        """Wait until the tokens of `name` are revoked: what stays connected by one of them ends then."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._connected.setdefault(name, set())
+        waiting.add(told)
+        try:
+            await told
+        finally:
+            waiting.discard(told)
+            if not waiting and self._connected.get(name) is waiting:
+                del self._connected[name]
 
     async def of_headers(self, headers: Mapping[str, str]) -> Caller:
         """The caller of a request.

@@ -1,9 +1,10 @@
 """One request as a handler sees it, and how it becomes a command or a read on the bus."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -17,6 +18,8 @@ from hivewire_agent_gateway.door.place import Place
 T = TypeVar("T", bound=msgspec.Struct)
 
 _objects = dict[str, msgspec.Raw]
+_WORDS: Final = {"true": True, "false": False}
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -42,8 +45,8 @@ class Call:
         merged = fields | {name: codec.raw(value) for name, value in given.items() if value is not None}
         return decoded(codec.encode(merged), kind)
 
-    def parameters(self, kind: type[T], **given: object) -> T:
-        """The query string as `kind`. A list's parameter may be repeated, or hold values between commas.
+    def parameters(self, kind: type[T], **given: str) -> T:
+        """The query string as `kind`, with what the path says. A list's parameter may be repeated, or hold values between commas.
 
         Raises:
             RefusedError: a parameter is unknown or malformed (400).
@@ -53,13 +56,9 @@ class Call:
         for name in self.query:
             if name not in known:
                 raise RefusedError(f"unknown parameter {name[:40]!r}: there are {', '.join(sorted(known))}", 400)
-            parts = self.query.getlist(name)
-            values[name] = [part for text in parts for part in text.split(",")] if known[name] else parts[-1]
-        try:
-            found = msgspec.convert(values | given, kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise RefusedError(f"parameters: {error}", 400) from None
-        return decoded(codec.encode(found), kind)
+            values[name] = known[name](self.query.getlist(name))
+        values |= {name: known[name]([text]) for name, text in given.items()}
+        return decoded(codec.encode(values), kind, "parameters")
 
     def named(self, kind: type[T]) -> T:
         """What the path names, as `kind`.
@@ -85,20 +84,29 @@ class Call:
 
 
 @cache
-def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
-    """The names of all parameters, and whether each is a list."""
+def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, Callable[[list[str]], Any]]:
+    """How each parameter is read from what the query string has of it."""
     described = msgspec.inspect.type_info(kind)
     assert isinstance(described, msgspec.inspect.StructType)
-    return {one.encode_name: isinstance(one.type, msgspec.inspect.ListType) for one in described.fields}
+    return {one.encode_name: _reader(one.type) for one in described.fields}
 
 
-def decoded(body: bytes, kind: type[T]) -> T:
-    """A body as `kind`.
+def _reader(kind: msgspec.inspect.Type) -> Callable[[list[str]], Any]:
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    if any(isinstance(one, msgspec.inspect.ListType) for one in kinds):
+        return lambda given: [part for text in given for part in text.split(",")]
+    if any(isinstance(one, (msgspec.inspect.IntType, msgspec.inspect.BoolType)) for one in kinds):
+        return lambda given: _WORDS.get(given[-1], int(given[-1]) if _NUMBER.fullmatch(given[-1]) else given[-1])
+    return lambda given: given[-1]
+
+
+def decoded(body: bytes, kind: type[T], what: str = "body") -> T:
+    """JSON as `kind`.
 
     Raises:
         RefusedError: it is malformed (400).
     """
-    found = codec.decode_as(body, kind, "body")
+    found = codec.decode_as(body, kind, what)
     if isinstance(found, codec.Malformed):
         raise RefusedError(found.reason, 400)
     return found

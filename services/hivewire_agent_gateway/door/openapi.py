@@ -76,8 +76,9 @@ def _kinds(route: Route) -> list[Any]:
 def _operation(route: Route, found: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-zA-Z0-9]+', '_', route.path)}",
-        "summary": route.summary,
-        "description": f"For {' and '.join(sorted(f'{role}s' for role in route.roles))}.",
+        "summary": _first_sentence(route.summary),
+        "description": route.summary,
+        "x-roles": sorted(route.roles),
         "tags": [route.path.split("/")[1]],
         "parameters": _parameters(route, found, components),
         "responses": _responses(route, found),
@@ -91,6 +92,10 @@ def _operation(route: Route, found: dict[Any, Any], components: dict[str, Any]) 
             "content": {"application/json": {"schema": schema}},
         }
     return operation
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].removesuffix(".")
 
 
 def _parameters(route: Route, found: dict[Any, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,7 +149,7 @@ def page(doc: dict[str, Any]) -> str:
             takes += [f"?{escape(one['name'])}" for one in operation["parameters"] if one["in"] == "query"]
             rows.append(
                 f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(operation['summary'])}</td>"
-                f"<td>{', '.join(takes)}</td><td>{escape(operation['description'])}</td></tr>"
+                f"<td>{', '.join(takes)}</td><td>{', '.join(operation['x-roles'])}</td></tr>"
             )
     return _PAGE.format(rows="\n".join(rows), version=escape(doc["info"]["version"]))
 

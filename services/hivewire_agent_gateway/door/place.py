@@ -8,10 +8,10 @@ import asyncpg
 from hivewire.subjects import Subjects
 from hivewire_agent_gateway.door.callers import Callers, Rates
 from hivewire_agent_gateway.outbound import Outbound
+from hivewire_agent_gateway.tokens import Tokens
 from hivewire_service.bus import Bus
 from hivewire_service.deputy import Deputy
 from hivewire_service.health import Health
-from hivewire_service.identity import Issuer
 
 
 @dataclass(slots=True)
@@ -26,6 +26,6 @@ class Place:
     callers: Callers
     rates: Rates
     outbound: Outbound
-    issuer: Issuer | None
+    tokens: Tokens
     public_url: str
     closing: asyncio.Event = field(default_factory=asyncio.Event)

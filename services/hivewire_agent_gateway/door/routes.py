@@ -28,6 +28,8 @@ from hivewire.views import (
     PhaseView,
     QueueView,
     RejectView,
+    ReplayBrief,
+    ReplayView,
     RevokedTokens,
     SessionBatch,
     SessionBrief,
@@ -97,12 +99,17 @@ TASKS = (
     Route("POST", "/tasks/{task_id}/dispatch", ANYBODY, Command(BROKER, "dispatch"), TaskBrief),
 )
 
+_REPLAY = "/dead-letters/replays/{replay_id}"
 QUEUE = (
     Route("GET", "/queue", ANYBODY, Read(BROKER, "queue"), QueueView, "What is queued, ready and blocked"),
     Route("GET", "/queue/next", ANYBODY, Read(BROKER, "next"), TaskView, "What would be dispatched next"),
     Route("POST", "/queue/dispatch-next", ANYBODY, Command(BROKER, "dispatch_next"), TaskBrief),
     Route("GET", "/dead-letters", ANYBODY, Read(BROKER, "dead"), PageOf[TaskView], "Tasks that failed for good"),
     Route("POST", "/dead-letters/{task_id}/replay", OPERATORS, Command(BROKER, "retry"), TaskBrief),
+    Route("POST", "/dead-letters/replay", OPERATORS, Command(BROKER, "replay"), ReplayBrief),
+    Route("GET", "/dead-letters/replays", ANYBODY, Read(BROKER, "replays"), PageOf[ReplayView], "List replays"),
+    Route("GET", _REPLAY, ANYBODY, Read(BROKER, "replay"), ReplayView, "How far a replay is"),
+    Route("POST", f"{_REPLAY}/stop", OPERATORS, Command(BROKER, "stop_replay"), ReplayBrief),
     Route("GET", "/stats", OPERATORS, Read(BROKER, "stats"), Stats, "Counts, depth of the queue, mean time"),
     Route("POST", "/whatif", ANYBODY, ReadByBody(BROKER, "whatif"), WhatIf),
 )
@@ -156,6 +163,7 @@ AGENTS_SECTION = (
     Route("POST", "/agents", AGENTS, Own(agents.register, agents.NewAgent), agents.Registered, statuses=MADE),
     Route("DELETE", _AGENT, OPERATORS, Command(AGENT_GATEWAY, "remove"), AgentBrief),
     Route("POST", f"{_AGENT}/leave", AGENTS, Own(agents.leave, agents.Goodbye), AgentBrief),
+    Route("POST", f"{_AGENT}/wake", ANYBODY, Command(AGENT_GATEWAY, "wake"), AgentBrief),
     Route("POST", f"{_AGENT}/drain", OPERATORS, Command(AGENT_GATEWAY, "drain"), AgentBrief),
     Route("POST", f"{_AGENT}/undrain", OPERATORS, Command(AGENT_GATEWAY, "undrain"), AgentBrief),
 )

@@ -8,17 +8,18 @@ import structlog
 
 from hivewire.errors import BadUsage
 from hivewire.ids import new_id
+from hivewire_agent_gateway.credentials import Admission
 from hivewire_agent_gateway.door.answers import Answers
 from hivewire_agent_gateway.door.app import application
 from hivewire_agent_gateway.door.bridge import Bridges
-from hivewire_agent_gateway.door.callers import Callers, Rates
+from hivewire_agent_gateway.door.callers import REVOKED, Callers, Rates
 from hivewire_agent_gateway.door.endpoints import Endpoints
 from hivewire_agent_gateway.door.frames import FRAME_BYTES_MAX
 from hivewire_agent_gateway.door.place import Place
 from hivewire_agent_gateway.outbound import Outbound, Policy
+from hivewire_agent_gateway.tokens import Tokens
 from hivewire_service.deputy import Deputy, deputy
 from hivewire_service.health import serving
-from hivewire_service.identity import Issuer
 from hivewire_service.run import Surroundings
 from hivewire_service.settings import Settings
 
@@ -44,6 +45,7 @@ async def door(around: Surroundings) -> AsyncIterator[None]:
         stack.push_async_callback(answers.finish)
         bridges = Bridges(place, answers)
         await bridges.begin()
+        await line.listen(place.subjects.door("all", REVOKED), place.callers.hear)
         app = application(place, bridges)
         port = await stack.enter_async_context(
             serving(app, settings.http_port, settings.http_host, frame_bytes_max=FRAME_BYTES_MAX)
@@ -65,7 +67,7 @@ def _place(around: Surroundings, settings: Settings, line: Deputy) -> Place:
         callers=Callers(around.store.pool, trusts_ids=settings.open),
         rates=Rates(settings.requests_per_minute),
         outbound=Outbound(Policy(settings.outbound_networks, settings.outbound_hosts)),
-        issuer=Issuer.from_file(settings.keys_file, settings.hive) if settings.keys_file else None,
+        tokens=Tokens(Admission.of(settings), around.bus, around.subjects),
         public_url="",
     )
 

@@ -12,6 +12,7 @@ from hivewire import codec, limits
 from hivewire.commands.sessions import Dispatch, DispatchBatch
 from hivewire.events.session import SessionCreated, SessionDispatched
 from hivewire.inbox import TaskDispatch
+from hivewire.rehearsal import SESSION_PREFIX
 from hivewire.views import SessionItem
 from hivewire_agent_gateway.registry import Agent, Registry
 from hivewire_agent_gateway.sessions.records import Draft
@@ -69,7 +70,7 @@ class Intake:
             if known_digest != digest:
                 return Refusal(f"session {session_id!r} is known with other content", 409)
             return SessionItem(index, session_id, known.state if known else "created", created=False)
-        refusal = self._unfit(data)
+        refusal = self._unfit(session_id, data)
         if refusal is not None:
             return refusal
         self._ordinal += 1
@@ -99,14 +100,14 @@ class Intake:
         )
         return SessionItem(index, session_id, "created", created=True)
 
-    def _unfit(self, data: Dispatch) -> Refusal | None:
+    def _unfit(self, session_id: str, data: Dispatch) -> Refusal | None:
+        if session_id.startswith(SESSION_PREFIX) or data.simulation_id:
+            return self._unfit_for_simulation(data)
         agent = self._registry.get(data.agent_id)
         if agent is None:
             return Refusal(f"agent {data.agent_id!r} is not registered: `hivewire agents` lists those that are", 404)
         if agent.card.agent_type == "native":
             return Refusal(f"agent {data.agent_id!r} takes no sessions, only tasks: it is connected to NATS", 422)
-        if data.simulation_id and self._command.sender != RESERVED_NAMES[Role.SERVICE]:
-            return Refusal("simulation_id is set by the tick engine alone: leave it out", 403)
         other = self._sessions.refs.get(data.external_ref) if data.external_ref else None
         if other is not None or data.external_ref in self._refs:
             named = f"session {other}" if other else "another session of the batch"
@@ -116,6 +117,14 @@ class Intake:
                 {"session_id": other} if other else {},
             )
         return None
+
+    def _unfit_for_simulation(self, data: Dispatch) -> Refusal | None:
+        """A rehearsal takes agents of every kind, and those that are still to come."""
+        if self._command.sender == RESERVED_NAMES[Role.SERVICE] and data.simulation_id:
+            return None
+        if data.simulation_id:
+            return Refusal("simulation_id is set by the tick engine alone: leave it out", 403)
+        return Refusal(f"ids that begin with {SESSION_PREFIX!r} are of simulations: choose another", 403)
 
 
 def for_attempt(sessions: Sessions, session_id: str, agent_id: str, given: TaskDispatch, now: datetime) -> Draft:

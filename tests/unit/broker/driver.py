@@ -42,7 +42,7 @@ class Driver:
     def follow(self, step: Step) -> Step:
         for event in step.events:
             self.broker.evolve(event)
-        self.events += step.events
+            self.events.append(event)
         self.records += step.records
         return step
 

@@ -117,6 +117,13 @@ class BrokerMachine(RuleBasedStateMachine):
             verb, task_id=task, **fields[verb]
         )
 
+    @rule(task=tasks, data=st.data(), twice=st.booleans())
+    def rearrange_task(self, task: str, data: st.DataObject, twice: bool) -> None:
+        known = sorted(self.hive.broker.state.tasks)
+        needs = data.draw(st.lists(st.sampled_from(known), max_size=3, unique=True))
+        for _ in range(1 + twice):
+            self.hive.ask("update", task_id=task, depends_on=needs)
+
     @rule(agent=st.none() | AGENTS)
     def dispatch_next(self, agent: str | None) -> None:
         self.hive.ask("dispatch_next", agent)

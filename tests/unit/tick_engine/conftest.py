@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from hivewire import codec
 from hivewire.commands.tick_engine import VERBS
 from hivewire.events import Event
 from hivewire.simulation import SimulationBrief
 from hivewire_service.core import Command, Refusal, Step
-from hivewire_tick_engine.core import Answer, TickEngine
+from hivewire_tick_engine.core import TickEngine
+from hivewire_tick_engine.remote import Answer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,7 +62,7 @@ class Driver:
         return events
 
     def answer(self, dispatch_id: str, content: Any, error: str | None = None) -> list[Event]:
-        seen = Answer("s", 1, dispatch_id, msgspec.Raw(msgspec.json.encode(content)), error)
+        seen = Answer(simulation_id="s", run=1, dispatch_id=dispatch_id, content=codec.raw(content), error=error)
         return self._evolve(self.core.observe(seen, self.now))
 
     def after(self, seconds: float) -> list[Event]:

@@ -60,7 +60,7 @@ def test_agents_remember_their_last_messages(driver):
     for number in range(4):
         driver.send("message", from_="a", to="b", content=number)
     driver.tick()
-    assert [heard.message_id for heard in driver.simulation.memory["b"]] == ["m3", "m4"]
+    assert [heard.message_id for heard in driver.simulation.memory.of("b")] == ["m3", "m4"]
 
 
 def test_too_many_waiting_messages_are_not_taken(driver, monkeypatch):

@@ -15,7 +15,8 @@ CREATE TABLE agent (
     replaced_instances text[] NOT NULL,    -- oldest first
     registered_at      timestamptz NOT NULL,
     changed_at         timestamptz NOT NULL,
-    answers_while_busy boolean NOT NULL    -- answers questions although every slot is taken
+    answers_while_busy boolean NOT NULL,   -- answers questions although every slot is taken
+    wake               text                -- how it is started while it is away: a URL, or a configured command's name
 ) WITH (fillfactor = 80);
 
 -- Sessions: every dispatch to a remote agent. Texts that were sent as JSON are kept as they were sent.
@@ -75,6 +76,12 @@ CREATE TABLE token (
     revoked_at timestamptz
 );
 CREATE INDEX token_by_name ON token (name);
+
+-- The generation of the NATS credentials of each name that any were issued for. All earlier ones are revoked.
+CREATE TABLE credential (
+    name       text PRIMARY KEY,
+    generation integer NOT NULL
+);
 
 -- Keys of HMAC signatures, which both sides must know: of each HTTP agent (agent/<id>), and of webhooks.
 CREATE TABLE signing_secret (

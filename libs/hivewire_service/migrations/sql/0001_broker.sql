@@ -88,6 +88,8 @@ CREATE TABLE task (
     retries_used          integer NOT NULL,
     lost_count            integer NOT NULL,
     retry_at              timestamptz,
+    waits_for             text,                  -- the agent that was woken for it
+    waits_until           timestamptz,           -- as long as it waits for that agent: until then at most
     blocked_by            text,
     reason                text,
     feedback              text,                  -- what was wrong with the work that was rejected last
@@ -119,7 +121,7 @@ SELECT
     start_timeout_seconds, max_retries, backoff, on_dependency_failure, phase_id, type, category, requires_approval,
     depends_on, parent_task_id, labels, files, risk, complexity, verifiability, reversibility, concurrency_key,
     max_concurrent, not_before, deadline, status, queued, unmatched, attempt, retries_used, lost_count, retry_at,
-    blocked_by, reason, feedback, error, progress, progress_message, ended_at
+    waits_for, waits_until, blocked_by, reason, feedback, error, progress, progress_message, ended_at
 FROM task;
 
 CREATE TABLE task_dependency (
@@ -161,3 +163,20 @@ CREATE TABLE agent_history (
     costed           bigint NOT NULL,            -- how many said so
     last_assigned_us bigint NOT NULL             -- microseconds since 1970
 ) WITH (fillfactor = 50);
+
+-- Replays of dead letters.
+CREATE TABLE replay (
+    replay_id  text PRIMARY KEY,
+    by         text NOT NULL,
+    started_at timestamptz NOT NULL,              -- it replays what ended before
+    rate       double precision NOT NULL,         -- tasks a second at most
+    owner      text,                              -- the filters
+    phase      text,
+    error      text,
+    reason     text NOT NULL,
+    status     text NOT NULL CHECK (status IN ('running', 'completed', 'stopped')),
+    place      bigint NOT NULL,                   -- the ordinal of the last task that was tried
+    replayed   integer NOT NULL,
+    refused    integer NOT NULL,
+    ended_at   timestamptz
+);

@@ -69,16 +69,17 @@ class EventStream(StreamingResponse):
 
 
 async def _frames(call: Call, query: reads.ListEvents, cursor: Cursor | None) -> AsyncIterator[bytes]:
-    """The stream's bytes. It ends with the door, and where history cannot be read any more."""
+    """The stream's bytes. It ends with the door and with the caller's token, and where history cannot be read any more."""
     seqs = dict(cursor.seqs) if cursor else {}
-    closing = asyncio.create_task(call.place.closing.wait())
+    place = call.place
+    ends = [asyncio.ensure_future(one) for one in (place.closing.wait(), place.callers.until_revoked(call.caller.id))]
     async with contextlib.aclosing(history.follow(call.place.line, query, AGENT_GATEWAY)) as events:
         coming = asyncio.ensure_future(anext(events))
         try:
             yield b": connected\n\n"
             while True:
-                await asyncio.wait({coming, closing}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-                if closing.done():
+                await asyncio.wait({coming, *ends}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                if any(end.done() for end in ends):
                     return
                 if not coming.done():
                     yield b": keep-alive\n\n"
@@ -91,10 +92,10 @@ async def _frames(call: Call, query: reads.ListEvents, cursor: Cursor | None) ->
         except HivewireError:
             return
         finally:
-            await _end(coming, closing)
+            await _end(coming, *ends)
 
 
-async def _end(*tasks: "asyncio.Task[Any]") -> None:
+async def _end(*tasks: "asyncio.Future[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,7 @@
 import msgspec
 
 from hivewire import fields
-from hivewire.commands.tick_engine import Create, Edit, Fork, Tick
+from hivewire.commands.tick_engine import Create, Edit, Fork, NewId, Tick
 from hivewire.ids import new_id
 from hivewire.simulation import SimulationConfig
 from hivewire.subjects import TICK_ENGINE
@@ -14,14 +14,14 @@ from hivewire_agent_gateway.door.table import Own
 class NewSimulation(SimulationConfig, frozen=True, kw_only=True, omit_defaults=True):
     """Make a simulation; without agents it waits to be configured."""
 
-    simulation_id: fields.Token | None = None
+    simulation_id: NewId | None = None
     title: fields.Title | None = None
 
 
 class NewFork(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Make a simulation of what this one was right after the tick `at`. It is paused."""
 
-    fork_id: fields.Token | None = None
+    fork_id: NewId | None = None
     at: fields.Count
     title: fields.Title | None = None
     edit: Edit = Edit()

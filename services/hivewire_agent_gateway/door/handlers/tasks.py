@@ -21,6 +21,7 @@ class TaskPatch(msgspec.Struct, omit_defaults=True):
     labels: fields.Labels | None = None
     priority: fields.Priority | Literal["high", "medium", "low"] | None = None
     timeout_seconds: fields.TimeoutS | None = None
+    depends_on: fields.Dependencies | None = None
 
 
 class Report(msgspec.Struct, omit_defaults=True):

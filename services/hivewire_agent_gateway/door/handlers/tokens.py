@@ -1,35 +1,40 @@
 """Tokens: who may call."""
 
+from typing import cast
+
+import asyncpg
 import msgspec
 
-from hivewire.admin import CreateToken, RevokeTokens
+from hivewire.admin import CreateToken, ListTokens, RevokeTokens
 from hivewire.errors import RefusedError
-from hivewire.views import NewToken, RevokedTokens, TokenView
-from hivewire_agent_gateway import tokens
 from hivewire_agent_gateway.door.calls import Call
 from hivewire_agent_gateway.secrets import WEBHOOK_SECRET, signing_secret
+from hivewire_service.answer import Handler
 from hivewire_service.core import Refusal
 
 
-async def create(call: Call) -> NewToken:
+async def create(call: Call) -> object:
     """Make a token; it is shown this once."""
-    made = await tokens.create(call.place.pool, call.place.issuer, call.decode(CreateToken))
-    if isinstance(made, Refusal):
-        raise RefusedError(made.error, made.status, made.detail)
-    return made
+    return await _asked(call, call.place.tokens.create, call.decode(CreateToken))
 
 
-async def listing(call: Call) -> list[TokenView]:
+async def listing(call: Call) -> object:
     """All tokens, without the tokens themselves."""
-    return await tokens.listing(call.place.pool)
+    return await _asked(call, call.place.tokens.listing, ListTokens())
 
 
-async def revoke(call: Call) -> RevokedTokens:
-    """No token of this name is good any more."""
-    revoked = await tokens.revoke(call.place.pool, call.named(RevokeTokens))
-    if isinstance(revoked, Refusal):
-        raise RefusedError(revoked.error, revoked.status)
-    return revoked
+async def revoke(call: Call) -> object:
+    """No token and no NATS credentials of this name are good any more."""
+    return await _asked(call, call.place.tokens.revoke, call.named(RevokeTokens))
+
+
+async def _asked(call: Call, answer: Handler, request: msgspec.Struct) -> object:
+    """What operators may ask over the bus as well."""
+    async with call.place.pool.acquire() as connection:
+        found = await answer(cast(asyncpg.Connection, connection), request, call.caller.id)
+    if isinstance(found, Refusal):
+        raise RefusedError(found.error, found.status, found.detail)
+    return found
 
 
 class WebhookSecret(msgspec.Struct):
