@@ -1,6 +1,7 @@
 """A whole hive behind doors, for tests that speak HTTP alone."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,10 +24,9 @@ DOCUMENT = openapi.document(ROUTES)
 
 @dataclass(eq=False)
 class HttpHive:
-    """Every service, and a second door that trusts ids and allows five requests a minute."""
+    """Every service, behind a door, and a token of each role."""
 
     url: str
-    strict_url: str
     metrics_port: int
     tokens: dict[str, str]
 
@@ -41,45 +41,43 @@ class HttpHive:
 @asynccontextmanager
 async def whole_hive(hive) -> AsyncIterator[HttpHive]:
     """All services side by side, until the context ends."""
-    port, strict_port, metrics_port = free_port(), free_port(), free_port()
+    port, metrics_port = free_port(), free_port()
+    settings = {
+        "HIVEWIRE_HTTP_PORT": str(port),
+        "HIVEWIRE_METRICS_PORT": str(metrics_port),
+        "HIVEWIRE_REQUESTS_PER_MINUTE": "1000000",
+        "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8"]',
+    }
     async with AsyncExitStack() as stack:
-        services = (
-            process(
-                hive,
-                "agent_gateway",
-                HIVEWIRE_HTTP_PORT=str(port),
-                HIVEWIRE_METRICS_PORT=str(metrics_port),
-                HIVEWIRE_REQUESTS_PER_MINUTE="1000000",
-                HIVEWIRE_OUTBOUND_NETWORKS='["127.0.0.0/8"]',
-            ),
-            process(
-                hive,
-                "agent_gateway",
-                HIVEWIRE_PART="door",
-                HIVEWIRE_HTTP_PORT=str(strict_port),
-                HIVEWIRE_OPEN="true",
-                HIVEWIRE_REQUESTS_PER_MINUTE="5",
-            ),
-            *(process(hive, service) for service in ("broker", "conversation", "tick_engine")),
-        )
+        others = (process(hive, service) for service in ("broker", "conversation", "tick_engine"))
+        services = (process(hive, "agent_gateway", **settings), *others)
         await asyncio.gather(*map(stack.enter_async_context, services))
         tokens = {name: await create_token(hive, name, role) for name, role in CALLERS.items()}
-        urls = [f"http://127.0.0.1:{number}" for number in (port, strict_port)]
-        async with httpx.AsyncClient() as client:
-            for url in urls:
-                await ready(client, url)
-        yield HttpHive(*urls, metrics_port, tokens)
+        running = HttpHive(f"http://127.0.0.1:{port}", metrics_port, tokens)
+        await ready(running.url)
+        yield running
 
 
-async def ready(client: httpx.AsyncClient, url: str) -> None:
+@asynccontextmanager
+async def another_door(hive, **settings: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A door more, with its URL."""
+    port = free_port()
+    async with process(
+        hive, "agent_gateway", HIVEWIRE_PART="door", HIVEWIRE_HTTP_PORT=str(port), **settings
+    ) as running:
+        url = f"http://127.0.0.1:{port}"
+        await ready(url)
+        yield url, running
+
+
+async def ready(url: str) -> None:
     """Wait until a door takes requests."""
-    while True:
-        try:
-            if (await client.get(f"{url}/ready")).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        await asyncio.sleep(0.1)
+    async with httpx.AsyncClient() as client:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/ready")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
 
 
 def check(route: Route, answer: httpx.Response) -> Any:

@@ -12,15 +12,21 @@ import pytest_asyncio
 from hivewire.limits import MESSAGE_BYTES_MAX
 from hivewire_agent_gateway.door.table import API
 
-from .gateway_process import process
-from .http_hive import HttpHive, ready, whole_hive
-from .test_door import free_port
+from .http_hive import HttpHive, another_door, whole_hive
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hive(shared_hive) -> AsyncIterator[HttpHive]:
     async with whole_hive(shared_hive) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def strict_url(shared_hive, hive) -> AsyncIterator[str]:
+    """A door that trusts ids, and allows five requests a minute."""
+    settings = {"HIVEWIRE_OPEN": "true", "HIVEWIRE_REQUESTS_PER_MINUTE": "5"}
+    async with another_door(shared_hive, **settings) as (url, _):
+        yield url
 
 
 def test_who_calls_must_be_proven(hive):
@@ -44,13 +50,13 @@ def test_what_is_not_there_is_said(hive):
     assert ann.get("/tasks", params={"cursor": "x"}).status_code == 400
 
 
-def test_the_door_tells_how_it_is_and_what_it_can(hive):
+def test_the_door_tells_how_it_is_and_what_it_can(hive, strict_url):
     with httpx.Client(base_url=hive.url) as anybody:
         assert anybody.get("/health").json() == {"status": "ok"}
         assert anybody.get("/ready").json()["role"] == "owner"
         assert anybody.get("/openapi.json").json()["openapi"].startswith("3.1")
         assert f"{API}/tasks" in anybody.get("/docs").text
-    assert httpx.get(f"{hive.strict_url}/ready").json()["role"] == "door"
+    assert httpx.get(f"{strict_url}/ready").json()["role"] == "door"
 
 
 def test_a_request_has_an_id(hive):
@@ -60,17 +66,17 @@ def test_a_request_has_an_id(hive):
     assert ann.get("/agents", headers={"X-Request-ID": "a b"}).headers["X-Request-ID"] != "a b"
 
 
-def test_an_open_door_trusts_names_but_not_for_what_operators_do(hive):
-    someone = hive.client(None, url=hive.strict_url)
+def test_an_open_door_trusts_names_but_not_for_what_operators_do(hive, strict_url):
+    someone = hive.client(None, url=strict_url)
     assert someone.get("/agents", headers={"X-Agent-ID": "zoe"}).status_code == 200
     assert someone.get("/stats", headers={"X-Agent-ID": "zoe"}).status_code == 403
     assert someone.get("/agents", headers={"X-Agent-ID": "operator"}).status_code == 401
     assert someone.get("/agents").status_code == 401
-    assert hive.client("boss", url=hive.strict_url).get("/stats").status_code == 200
+    assert hive.client("boss", url=strict_url).get("/stats").status_code == 200
 
 
-def test_too_many_requests_are_told_when_to_come_again(hive):
-    ann = hive.client("ann", url=hive.strict_url)
+def test_too_many_requests_are_told_when_to_come_again(hive, strict_url):
+    ann = hive.client("ann", url=strict_url)
     answers = [ann.get("/agents") for _ in range(6)]
     assert {answer.status_code for answer in answers[:5]} == {200}
     refused = next(answer for answer in (answers[5], ann.get("/agents")) if answer.status_code == 429)
@@ -177,15 +183,24 @@ def test_requests_are_counted_by_route(hive):
 
 
 async def test_a_door_that_stops_ends_its_streams(shared_hive, hive):
-    port = free_port()
     headers = {"X-Agent-ID": "ann", "Authorization": f"Bearer {hive.tokens['ann']}"}
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as ann,
-        process(shared_hive, "agent_gateway", HIVEWIRE_PART="door", HIVEWIRE_HTTP_PORT=str(port)) as door,
+        another_door(shared_hive) as (url, door),
+        httpx.AsyncClient(headers=headers, timeout=30) as ann,
+        ann.stream("GET", f"{url}{API}/events/stream") as stream,
     ):
-        await ready(ann, "")
-        async with ann.stream("GET", f"{API}/events/stream") as stream:
-            lines = stream.aiter_lines()
-            assert await anext(lines) == ": connected"
-            door.terminate()
-            assert [line async for line in lines] == [""]
+        lines = stream.aiter_lines()
+        assert await anext(lines) == ": connected"
+        door.terminate()
+        assert [line async for line in lines] == [""]
+
+
+def test_a_revoked_token_ends_its_streams(hive):
+    boss = hive.client("boss")
+    token = boss.post("/tokens", json={"name": "gone", "role": "agent"}).json()["token"]
+    with hive.client("gone", token).stream("GET", "/events/stream") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": connected"
+        assert boss.delete("/tokens/gone").status_code == 200
+        assert list(lines) == [""]
+    assert hive.client("gone", token).get("/agents").status_code == 401

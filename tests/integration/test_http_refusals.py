@@ -1,13 +1,17 @@
 """Every route of the table says no as it should: who calls, to what, with what, when."""
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from hivewire_agent_gateway.door.routes import ROUTES
-from hivewire_agent_gateway.door.table import ANYBODY, Route
+from hivewire_agent_gateway.door.table import ANYBODY, API, Route
 
 from .http_hive import CALLERS, HttpHive, check, whole_hive
 
@@ -24,6 +28,24 @@ BODIES = {
     "POST /simulations/{simulation_id}/fork": {"at": 1},
 }
 """What a route needs to get as far as its entity."""
+
+EXAMPLES = int(os.environ.get("HIVEWIRE_FUZZ_EXAMPLES", "0"))
+"""Made-up requests for each operation in each of the phases; 0: a short run."""
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "ignored_auth",
+    "missing_required_header",
+    "negative_data_rejection",
+)
+SETTINGS = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 409, 413, 422]
+"""
 
 ENDED = {"task_id": "done", "session_id": "over", "conversation_id": "withdrawn", "simulation_id": "empty"}
 WRONG_STATE = (
@@ -149,3 +171,30 @@ def test_a_wrong_state(hive, ended, route):
 def test_every_wrong_state_is_of_a_route():
     assert set(WRONG_STATE) <= set(map(name, ROUTES))
     assert set(BODIES) <= set(map(name, ROUTES))
+
+
+async def test_no_request_is_answered_otherwise_than_described(hive, tmp_path: Path):
+    """schemathesis makes requests of the OpenAPI document, valid and not. It comes last: it leaves much behind."""
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
+    fuzzing = await asyncio.create_subprocess_exec(
+        Path(sys.executable).parent / "schemathesis",
+        "run",
+        f"{hive.url}/openapi.json",
+        f"--checks={','.join(CHECKS)}",
+        "--header=X-Agent-ID: boss",
+        f"--header=Authorization: Bearer {hive.tokens['boss']}",
+        f"--exclude-path={API}/events/stream",
+        f"--phases={'examples,coverage,fuzzing,stateful' if EXAMPLES else 'fuzzing'}",
+        f"--max-examples={EXAMPLES or 3}",
+        "--suppress-health-check=all",
+        "--request-timeout=30",
+        "--continue-on-failure",
+        "--warnings=off",
+        "--no-color",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await fuzzing.communicate()
+    print(told.decode())
+    assert fuzzing.returncode == 0

@@ -155,6 +155,12 @@ def test_the_queue(hive):
         tasks("remote", "POST /tasks/{task_id}/fail", {"error": "no", "retry": False}, task_id="q0")
         assert "q0" in [task["task_id"] for task in go("pub", "GET /dead-letters")["items"]]
         assert go("boss", "POST /dead-letters/{task_id}/replay", task_id="q0")["status"] == "pending"
+        go("boss", "POST /dead-letters/replay", {"id": "r1", "owner": "nobody"})
+        assert go("pub", "GET /dead-letters/replays")["items"][0]["replay_id"] == "r1"
+        go.until(
+            lambda one: one["status"] == "completed", "pub", "GET /dead-letters/replays/{replay_id}", replay_id="r1"
+        )
+        go("boss", "POST /dead-letters/replays/{replay_id}/stop", replay_id="r1", status=409)
         go("pub", "POST /queue/dispatch-next", {"agent_id": "nobody"}, status=409)
         assert go("pub", "POST /whatif", {"weights": WEIGHTS, "since": "2026-01-01T00:00:00Z"})["decisions"] >= 0
         for task_id in ("q0", "q1", "q2", "q9"):
@@ -216,6 +222,7 @@ def test_agents_and_sessions(hive):
     assert "remote" in [agent["agent_id"] for agent in agents("pub", "GET /agents")["items"]]
     agents("ann", f"POST {one}/leave", {}, agent_id="remote", status=403)
     assert agents("remote", f"POST {one}/leave", {"reason": "enough"}, agent_id="remote")["state"] == "away"
+    agents("boss", f"POST {one}/wake", {}, agent_id="remote", status=409)
     agents("boss", f"DELETE {one}", agent_id="remote")
     with bridge(hive, "ann", "talk") as ann:
         ask = {"agent_id": "ann", "content": {"say": "hi"}, "external_ref": "7", "id": "s1"}
