@@ -1,4 +1,4 @@
-"""The HTTP door, as curl and a stock WebSocket client see it."""
+"""Remote agents over WebSockets, and those who ask them over HTTP."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -73,13 +72,6 @@ async def door(hive) -> AsyncIterator[Door]:
         yield one
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_door(shared_hive) -> AsyncIterator[Door]:
-    """For tests that leave nothing behind."""
-    async with doors(shared_hive) as one:
-        yield one
-
-
 async def get(socket_: ClientConnection, kind: str) -> dict:
     """The next message of this type."""
     while True:
@@ -122,62 +114,6 @@ async def test_a_session_over_a_bridge_and_its_response_taken_once(hive, door):
         await ann.send(json.dumps(answer | {"content": "again"}))
         assert (await get(ann, "error"))["status"] == 409
     assert await differences(hive) == []
-
-
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ('{"type":"heartbeat","agent_id":"ann"}', 4001),
-        ("garbage", 4004),
-        (b"\x00\xff", 4004),
-        ('{"type":"register"}', 4004),
-        ('{"type":"register","agent_id":"a b"}', 4004),
-        ('{"type":"register","agent_id":"ann","auth_token":"no"}', 4005),
-        ('{"type":"register","agent_id":"ann"}', 4005),
-        ("x" * 1_100_000, 1009),
-        ("[" * 100_000, 4004),
-    ],
-)
-async def test_a_bad_first_message_closes_the_connection(shared_door, message, code):
-    async with connect(f"ws://127.0.0.1:{shared_door.port}/ws/agent-bridge") as socket_:
-        await socket_.send(message)
-        with pytest.raises(ConnectionClosed):
-            await socket_.recv()
-        assert socket_.close_code == code
-
-
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ("garbage", 4004),
-        ('{"type":"dance"}', 4004),
-        ('{"type":"heartbeat","agent_id":"eve"}', 4004),
-        ('{"type":"register","agent_id":"ann"}', 4004),
-        ('{"type":"response","agent_id":"ann"}', 4004),
-        ("x" * 1_100_000, 1009),
-    ],
-)
-async def test_a_bad_later_message_closes_the_connection(shared_door, message, code):
-    async with shared_door.bridge("ann") as ann:
-        await get(ann, "registered")
-        await ann.send(message)
-        with pytest.raises(ConnectionClosed):
-            await get(ann, "never")
-        assert ann.close_code == code
-
-
-async def test_another_agents_dispatch_cannot_be_answered(hive, door):
-    async with door.http("pub") as pub, door.bridge("ann") as ann, door.bridge("eve") as eve:
-        await get(ann, "registered")
-        await get(eve, "registered")
-        made = (await pub.post("/api/v1/sessions", json={"agent_id": "ann", "content": 1})).json()
-        given = await get(ann, "dispatch")
-        await eve.send(json.dumps({"type": "response", "message_id": given["message_id"], "agent_id": "eve"}))
-        assert (await get(eve, "error"))["status"] == 403
-        history = (await pub.get("/api/v1/events", params={"entity_id": made["session_id"]})).json()["items"]
-        assert history[-1]["type"] == "session.response_refused"
-        await eve.send(json.dumps({"type": "response", "message_id": "nonsense", "agent_id": "eve"}))
-        assert (await get(eve, "error"))["status"] == 400
 
 
 async def test_a_newer_connection_replaces_the_older_and_gets_what_was_in_flight(hive, door):

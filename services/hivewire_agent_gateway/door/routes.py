@@ -5,7 +5,7 @@ The application and its OpenAPI document are both made of this table.
 
 from typing import Final
 
-from hivewire.admin import CreateToken
+from hivewire.admin import CreateToken, ListTokens
 from hivewire.commands import conversation
 from hivewire.commands.agent_gateway import AgentBrief, Published
 from hivewire.commands.sessions import Dispatch, DispatchBatch
@@ -283,9 +283,7 @@ HISTORY = (
 
 TOKENS = (
     Route("POST", "/tokens", OPERATORS, Own(tokens.create, CreateToken), NewToken, statuses=MADE),
-    Route(
-        "GET", "/tokens", OPERATORS, Own(tokens.listing), list[TokenView], "List tokens, never the tokens themselves"
-    ),
+    Route("GET", "/tokens", OPERATORS, Own(tokens.listing, parameters=ListTokens), PageOf[TokenView], "List tokens"),
     Route("DELETE", "/tokens/{name}", OPERATORS, Own(tokens.revoke), RevokedTokens, "Revoke the tokens of a name"),
     Route(
         "GET",

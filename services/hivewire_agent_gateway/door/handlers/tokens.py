@@ -19,8 +19,8 @@ async def create(call: Call) -> object:
 
 
 async def listing(call: Call) -> object:
-    """All tokens, without the tokens themselves."""
-    return await _asked(call, call.place.tokens.listing, ListTokens())
+    """A page of all tokens, without the tokens themselves."""
+    return await _asked(call, call.place.tokens.listing, call.parameters(ListTokens))
 
 
 async def revoke(call: Call) -> object:
