@@ -135,7 +135,6 @@ class Service:
         A term that ends early is followed by the next one at once; where that achieves nothing either, the pauses grow.
         """
         pause_s = 0.0
-        metrics.LEASE_OWNER.labels(self.name).set(0)
         while not self._stopping:
             self._health.set(role="standby", loading=True)
             term = await self._unless_stopped(self._lease.acquire())
@@ -163,7 +162,6 @@ class Service:
             await self._lease.release(term)
         finally:
             self._owns = False
-            metrics.LEASE_OWNER.labels(self.name).set(0)
             self._lease.stop()
 
     def stop(self) -> None:
@@ -172,8 +170,8 @@ class Service:
         self._wake.set()
 
     def owns(self) -> bool:
-        """Whether it has the lease and its state."""
-        return self._owns
+        """Whether it took the lease, has its state, and renewed the lease in time."""
+        return self._owns and self._lease.is_kept
 
     @property
     def decided_seq(self) -> int:
@@ -249,7 +247,6 @@ class Service:
         await self._load(term)
         self._health.set(loading=False)
         self._owns = True
-        metrics.LEASE_OWNER.labels(self.name).set(1)
         beside = (
             self._reader.run(),
             self._outbox.run(),

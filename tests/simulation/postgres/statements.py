@@ -206,7 +206,7 @@ class Statements:
         compiler = self._compiler(scope)
         assert function.name == "json_populate_recordset", function.name
         table, body = self._tables[function.expressions[0].name], compiler(function.expressions[1])
-        casts = {column.name: cast_to(column.kind) for column in table.columns.values()}
+        casts = {one.name: cast_to(one.kind, of_json=True) for one in table.columns.values()}
 
         def rows(around: Rows, run: Execution) -> list[Row]:
             return [{name: cast(one.get(name)) for name, cast in casts.items()} for one in body(around, run)]
@@ -267,7 +267,9 @@ class Statements:
                 written = conflict(new, execution)
                 if written is not None:
                     self._write(table, table.key_of(written), written, execution)
-                    answer.append({name: value({alias: written}, execution) for name, value in zip(columns, values, strict=True)})
+                    answer.append(
+                        {name: value({alias: written}, execution) for name, value in zip(columns, values, strict=True)}
+                    )
             return answer
 
         return Statement("INSERT", columns, run)
