@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from hivewire.errors import NotReachable
 from hivewire_service.core import Write
@@ -57,8 +58,7 @@ class Position:
     event_stream_created: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its number, encoded once for the row and for the bus."""
 
     seq: int
@@ -71,8 +71,7 @@ class StoredEvent:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The reply to a command, kept for its repeats."""
 
     command_id: str
