@@ -17,13 +17,12 @@ def described(kind: Any) -> Any:
     """The type with every struct in it replaced by one that can be described."""
     if kind is msgspec.Raw:
         return Any
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return _shadow(kind)
     origin, arguments = get_origin(kind), get_args(kind)
+    struct = origin or kind
+    if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
+        return _shadow(kind)
     if origin is Annotated:
         return Annotated[(described(arguments[0]), *arguments[1:])]
-    if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
-        return _shadow(kind)
     if origin in (Union, UnionType):
         return Union[tuple(described(one) for one in arguments)]  # noqa: UP007 - made at run time
     if origin in (list, dict, tuple):

@@ -205,6 +205,8 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "whatif": AskWhatIf,  # -> WhatIf
     "why": OneTask,  # -> Why
     "dead": Listing,  # -> Page of TaskView
+    "replay": OneReplay,  # -> ReplayView
+    "replays": Listing,  # -> Page of ReplayView
     "stats": Nothing,  # -> Stats
     "next": Nothing,  # -> TaskView of the task that would be dispatched first
     "phases": ListPhases,  # -> Page of PhaseView

@@ -149,6 +149,10 @@ class TaskView(msgspec.Struct, kw_only=True):
     progress_message: str | None = None
     not_before: datetime | None = None
     retry_at: datetime | None = None
+    waits_for: str | None = None
+    """The agent that was woken for it."""
+    waits_until: datetime | None = None
+    """As long as it waits for that agent: until then at most."""
     deadline: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -162,6 +166,8 @@ class TaskView(msgspec.Struct, kw_only=True):
     reversibility: float | None = None
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    """What it is part of: of the command that submitted it."""
     attempts: list["AttemptView"] = []
 
 
@@ -435,6 +441,8 @@ class Explanation(msgspec.Struct, kw_only=True):
     oversight: str = "autonomous"
     shifts: dict[str, WeightShift | None] = {}
     if_idle: str | None = None
+    woken: bool = False
+    """The agent was away, and was woken for the task."""
     reweighted: bool = False
     winner: str | None = None
 

@@ -21,6 +21,7 @@ from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
+from hivewire_service.stock import Stock
 from hivewire_service.store import Store
 
 log = structlog.get_logger()
@@ -86,9 +87,10 @@ async def run(definition: Definition, settings: Settings) -> None:
             log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)
             await _until_told(bus)
             return
+        parts = definition.parts(settings, subjects)
         service = Service(
             definition.name,
-            definition.parts(settings, subjects),
+            parts,
             bus=bus,
             store=store,
             lease=Lease(store, settings.lease_seconds),
@@ -97,6 +99,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             health=health,
             stream_replicas=settings.stream_replicas,
         )
+        health.take_stock = Stock(service, parts.meter, settings.data).take
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
         await _until_stopped(service, bus)
         log.info("stopped", service=definition.name)

@@ -17,7 +17,7 @@ import gc
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
     Fenced,
@@ -76,6 +77,7 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -102,6 +104,7 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -116,6 +119,7 @@ class Service:
         self._lost = False
         self._decided = False
         self._stopping = False
+        self._owns = False
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
@@ -157,13 +161,27 @@ class Service:
         else:
             await self._lease.release(term)
         finally:
-            metrics.LEASE_OWNER.labels(self.name).set(0)
+            self._owns = False
             self._lease.stop()
 
     def stop(self) -> None:
         """End after the current turn."""
         self._stopping = True
         self._wake.set()
+
+    def owns(self) -> bool:
+        """Whether it took the lease, has its state, and renewed the lease in time."""
+        return self._owns and self._lease.is_kept
+
+    @property
+    def decided_seq(self) -> int:
+        """The last command of the stream that is decided."""
+        return self._position.command_seq
+
+    @property
+    def publish_backlog(self) -> int:
+        """Committed events that are not known to be on the bus."""
+        return self._outbox.backlog
 
     def observe(self, observation: Any) -> None:
         """Hand something seen to the core, in the loop's own turn."""
@@ -228,7 +246,7 @@ class Service:
         self._health.set(role="owner", loading=True)
         await self._load(term)
         self._health.set(loading=False)
-        metrics.LEASE_OWNER.labels(self.name).set(1)
+        self._owns = True
         beside = (
             self._reader.run(),
             self._outbox.run(),
@@ -477,8 +495,6 @@ class Service:
     def _count(self, turn: Turn) -> None:
         if turn.taken:
             metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-            metrics.COMMANDS_WAITING.labels(self.name).set(turn.taken[-1].received.waiting + len(self._waiting))
-        metrics.PUBLISH_BACKLOG.labels(self.name).set(self._outbox.backlog)
         for verb_and_outcome, count in turn.decided.items():
             metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
         for kind, count in Counter(event.type for event in turn.events).items():
@@ -486,3 +502,4 @@ class Service:
         metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        self._meter.count(turn.events)

@@ -13,13 +13,16 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
 from hivewire.errors import NotReachable
+from hivewire_service import metrics
 from hivewire_service.core import Write
 from hivewire_service.queries import load_queries
 from hivewire_service.same_values import sent_once
 
 SQL = load_queries("hivewire_service.queries", "chassis.sql")
+log = structlog.get_logger()
 
 IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
@@ -234,6 +237,8 @@ class Store:
             await connection.execute(statement.sql, *statement.arguments)
         except asyncpg.PostgresError as error:
             if error.sqlstate == LEASE_OVER:
+                metrics.COMMITS_FENCED.labels(self.service).inc()
+                log.warning("commit refused: another owner has the lease", service=self.service, epoch=epoch)
                 raise Fenced(str(error)) from error
             raise
 

@@ -15,6 +15,7 @@ from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -25,9 +26,9 @@ from hivewire.events.task import (
 from hivewire.subjects import Subjects
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
+from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
@@ -127,7 +128,7 @@ class Changes:
                 self._assigned[event.task_id, event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._results.pop(event.task_id, None)
             case TaskUpdated():
                 self._update(event)
@@ -255,6 +256,7 @@ def agent_seen(row: asyncpg.Record) -> AgentSeen:
         slots=row["slots"],
         owner=row["owner"],
         policy=row["policy"],
+        wakeable=row["wake"] is not None,
     )
 
 
@@ -279,7 +281,10 @@ async def read_state(connection: asyncpg.Connection) -> State:
     for task in live:
         if task.open_attempt is not None:
             state.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            state.wait_for(task, task.waits_for)
         state.settle(task)
+    state.to_review.extend(task.task_id for task in live if task.depends_on)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hivewire.cli.output import say
 from hivewire.cli.reach import HIVE, AsJson
 from hivewire.errors import BadUsage
 
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("up", rich_help_panel=HIVE)(up)
     app.command("serve", rich_help_panel=HIVE)(serve)
     app.command("bench", rich_help_panel=HIVE)(bench)
+    app.command("keys", rich_help_panel=HIVE)(keys)
 
 
 def up(
@@ -95,6 +97,16 @@ def serve(
         part="core" if core else "door" if door else None,
     )
     _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
+
+
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Where to. What is there already is kept.", show_default=False)],
+    *,
+    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+) -> None:
+    """Make the keys and credentials of a hive with its own nats-server: what `up` does by itself."""
+    _installed("hivewire_service.keyring").make_keys(folder, hive_name)
+    say(f"{folder / 'signing'} is for the agent gateway alone, {folder / 'access'} for nats-server and the services")
 
 
 def bench(
