@@ -9,6 +9,7 @@ import typer
 from hivewire import exit_codes
 from hivewire.cli import (
     agents,
+    backup,
     conversations,
     dead,
     doctor,
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for group in (
     *(services, submit, tasks, steering, weighing, phases, initiatives, dead),
-    *(conversations, events, agents, sessions, sim, tokens, doctor),
+    *(conversations, events, agents, sessions, sim, tokens, doctor, backup),
 ):
     group.register(app)
 
