@@ -166,6 +166,8 @@ class TaskView(msgspec.Struct, kw_only=True):
     reversibility: float | None = None
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    """What it is part of: of the command that submitted it."""
     attempts: list["AttemptView"] = []
 
 

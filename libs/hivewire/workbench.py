@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from hivewire.asking import Asking
 from hivewire.commands.broker import CompleteReport, FailReport, ProgressReport, StartReport
 from hivewire.commands.broker import Report as AnyReport
 from hivewire.connection import Connection
+from hivewire.correlation import correlated
 from hivewire.errors import HivewireError, Permanent, RefusedError
 from hivewire.handlers import Handlers, error_text, storable
 from hivewire.inbox import CancelAttempt, HaltSession, Held, SessionDispatch, TaskDispatch
@@ -189,6 +191,12 @@ class Workbench:
 
     # --- one attempt ----------------------------------------------------------------------------------
     async def _run(self, attempt: Attempt) -> None:
+        """Run the handler. Whatever it sends meanwhile is correlated with the task."""
+        dispatch = attempt.task.dispatch
+        with correlated(dispatch.correlationid or dispatch.task_id, dispatch.traceparent):
+            await self._run_correlated(attempt)
+
+    async def _run_correlated(self, attempt: Attempt) -> None:
         task = attempt.task
         self._post(attempt, StartReport(task.id, task.attempt, self._instance))
         context = attempt.context = TaskContext(
@@ -232,7 +240,7 @@ class Workbench:
     async def _in_thread(self, call: Callable[[], Any], context: TaskContext) -> Any:
         """Run a handler in a thread. When it is cancelled its slot stays taken until it returns by itself."""
         self._threads_busy += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, call)
         running.add_done_callback(self._thread_done)
         try:
             return await asyncio.shield(running)

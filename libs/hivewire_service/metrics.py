@@ -26,6 +26,9 @@ FOLLOW_LAG = Gauge(
     "Events of another service, the writer, that were in the stream behind the last one read.",
     ["service", "writer"],
 )
+COMMITS_FENCED = Counter(
+    "hivewire_commits_fenced_total", "Commits refused because another owner had taken the lease.", ["service"]
+)
 SILENCE_SECONDS = Counter("hivewire_silence_seconds_total", "Time in which nothing could be heard.", ["service"])
 READS = Counter("hivewire_reads_total", "Reads answered.", ["service", "query", "outcome"])
 READ_SECONDS = Histogram("hivewire_read_seconds", "Time of answering one read.", ["service", "query"])

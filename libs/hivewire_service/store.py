@@ -12,12 +12,16 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import structlog
 
 from hivewire.errors import NotReachable
+from hivewire_service import metrics
 from hivewire_service.core import Write
 from hivewire_service.queries import load_queries
+from hivewire_service.same_values import sent_once
 
 SQL = load_queries("hivewire_service.queries", "chassis.sql")
+log = structlog.get_logger()
 
 IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
@@ -228,12 +232,14 @@ class Store:
             Fenced: the lease has another epoch.
         """
         writes = [*unit.writes, *self._history(unit), self._position(unit.position)]
-        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
+        statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments)
         except asyncpg.PostgresError as error:
             if error.sqlstate == LEASE_OVER:
+                metrics.COMMITS_FENCED.labels(self.service).inc()
+                log.warning("commit refused: another owner has the lease", service=self.service, epoch=epoch)
                 raise Fenced(str(error)) from error
             raise
 

@@ -28,6 +28,7 @@ from hivewire_service.core import NOTHING, Command, Refusal, Step
 _DECIDE: Mapping[str, Callable[[Registry, Command, datetime], Step | Refusal]] = {
     "register": registration.register,
     "leave": registration.leave,
+    "disconnected": registration.disconnected,
     "drain": control.drain,
     "undrain": control.undrain,
     "remove": control.remove,

@@ -77,6 +77,8 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
         found = replay.found + compare(replay.state, stored)
         found += await _compare_contents(connection, replay)
         loaded = await read_state(connection)
+    while replay.state.released:
+        replay.state.release()
     return found + _compare_indexes(replay.state, loaded)
 
 

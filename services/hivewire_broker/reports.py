@@ -21,7 +21,6 @@ from hivewire.events.task import TaskCompleted, TaskFailed, TaskPendingApproval,
 from hivewire.subjects import OPERATOR
 from hivewire.views import AttemptStatus, ReportRefused
 from hivewire_broker.approval import requested_by
-from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
 from hivewire_broker.retry import after_attempt
 from hivewire_broker.state import State
@@ -129,7 +128,7 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
         return NOTHING if attempt.status == "failed" else _over(attempt)
     draft = Draft()
     if data.retry:
-        after_attempt(draft, state, task, "failed", data.error, now)
+        after_attempt(draft, task, "failed", data.error, now)
     else:
         failed = TaskFailed(
             task_id=task.task_id,
@@ -139,7 +138,6 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
             error=data.error,
         )
         draft.add(failed, "failed")
-        after_bad_end(draft, state, task.task_id, "failed", now)
     return draft.step()
 
 

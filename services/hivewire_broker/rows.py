@@ -284,6 +284,7 @@ async def read_state(connection: asyncpg.Connection) -> State:
         if task.waits_for is not None and task.waits_until is not None:
             state.wait_for(task, task.waits_for)
         state.settle(task)
+    state.to_review.extend(task.task_id for task in live if task.depends_on)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)

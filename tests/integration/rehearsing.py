@@ -52,6 +52,11 @@ class Rehearsal:
         found = [m async for m in self.sims.messages(query) if m.target == "user"]
         return [msgspec.json.decode(message.content) for message in found]
 
+    async def connection(self, simulation: str) -> str | None:
+        """Of the simulation's only agent."""
+        (agent,) = (await self.sims.state(simulation)).agents
+        return agent.connection
+
     async def session(self, simulation: str, dispatch: str = "d1", run: int = 1) -> SessionView:
         return await sessions.show(self.client.connection, session_of(simulation, run, dispatch))
 

@@ -26,11 +26,16 @@ class Benchmark(StrEnum):
     """What can be measured."""
 
     LATENCY = "latency"
+    LOAD = "load"
     THROUGHPUT = "throughput"
     EVENTS = "events"
     IDLE = "idle"
     DECIDING = "deciding"
     TICKS = "ticks"
+    HEARTBEATS = "heartbeats"
+    RECOVERY = "recovery"
+    SCALE = "scale"
+    SOAK = "soak"
 
 
 def register(app: typer.Typer) -> None:
@@ -106,7 +111,8 @@ def keys(
 
 def bench(
     names: Annotated[
-        list[Benchmark] | None, typer.Argument(help="What to measure. Else all of it.", show_default=False)
+        list[Benchmark] | None,
+        typer.Argument(help="What to measure. Else all of it but scale and soak.", show_default=False),
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
@@ -115,8 +121,10 @@ def bench(
     minutes: Annotated[float | None, typer.Option("--minutes", help="How long a soak lasts.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
-    what choosing an agent takes, and what it costs when idle."""
+    """Measure a hive of its own on this machine: latency at 100 tasks a second and under load, throughput, events
+    from outside, simulations, heartbeats, recovery, what choosing an agent takes, and what it costs when idle.
+
+    By name only: `scale`, with a million waiting tasks, and `soak`, a quarter of an hour of load."""
     command = _installed("hivewire_service.bench.command")
     status: int = command.run_bench(
         names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json
