@@ -17,6 +17,8 @@ Check = Callable[[], Awaitable[bool]]
 
 GRACE_S = 1
 """Requests that still run when the server stops have as much time."""
+UNREAD_MS_MAX = 30_000
+"""A peer that reads nothing for so long, although there is something, is gone."""
 _CHECK_S_MAX = 2.0
 _PROBE_S_MAX = 3.0
 
@@ -115,6 +117,9 @@ async def serving(
         lifespan="off",
         ws="none" if frame_bytes_max is None else "websockets-sansio",
         ws_max_size=frame_bytes_max or 0,
+        # Who serves WebSockets has a heartbeat of its own.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         timeout_graceful_shutdown=GRACE_S,
         log_config=None,
         access_log=False,
@@ -135,6 +140,8 @@ async def serving(
 def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # else whoever reads nothing keeps a closed connection and its buffer
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
     try:
         listener.bind((host, port))
     except OSError as error:

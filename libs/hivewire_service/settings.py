@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     sessions_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
     """Direct sessions open at a time."""
     sessions_per_agent_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600.0)] = 15.0
+    """Between the heartbeats of WebSocket bridges; three in silence, and a bridge is closed."""
     outbound_networks: list[IPvAnyNetwork] = []
     """Addresses that are not public and that HTTP agents and webhooks may have nevertheless."""
     outbound_hosts: list[str] = []
@@ -70,6 +72,11 @@ class Settings(BaseSettings):
     """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1
     """Copies of each stream in a NATS cluster."""
+    history_days: Annotated[float, Field(ge=1.0)] = 30.0
+    """How long events are kept. What is asked about a time before it is refused."""
+    ended_days: Annotated[float, Field(ge=1.0)] = 90.0
+    """How long tasks, sessions, questions and messages are kept after their end, and messages that were rejected. No
+    shorter than the history."""
     callables: dict[str, str] = {}
     """Behaviours of simulated agents that are Python callables: name -> `module:function`."""
     wake_commands: dict[str, list[str]] = {}
