@@ -109,7 +109,7 @@ class Bridges:
         finally:
             if bridge is not None:
                 await self._end(bridge, closed or gone)
-        metrics.BRIDGES_ENDED.labels(closed.code if closed else BY_PEER).inc()
+        metrics.BRIDGES_ENDED.labels(_told_code(closed or gone)).inc()
         if closed is None:
             return
         log.info("bridge closed", agent=bridge and bridge.agent_id, code=closed.code, reason=closed.reason)
@@ -162,6 +162,12 @@ class Bridges:
             self._answers.run(bridge.tell_end(why.code, why.reason or ""))
 
 
+def _told_code(why: Closed | WebSocketDisconnect | None) -> str:
+    """Our close codes, of which there are few; those of peers are all the same to us."""
+    is_ours = isinstance(why, Closed) or (why is not None and why.code == frames.TOO_LARGE)
+    return str(why.code) if why is not None and is_ours else BY_PEER
+
+
 async def _first(websocket: WebSocket) -> frames.Register:
     try:
         frame = await asyncio.wait_for(_receive(websocket), REGISTER_S_MAX)
@@ -209,7 +215,7 @@ class Bridge:
         self._said = asyncio.Semaphore(SAID_AT_ONCE_MAX)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listening: Listening | None = None
-        self._heard_s = time.monotonic()
+        self._heard_s = 0.0
         self._turns = 0
 
     def close(self, closed: Closed) -> None:
@@ -227,6 +233,7 @@ class Bridge:
         self._listening = await place.line.listen(place.subjects.inboxes(self.agent_id), self._hear)
         await self._register()
         self._send(codec.encode(frames.Registered(self.id, self.agent_id, "registered")))
+        self._waiting.rotate()  # before whatever the inbox has brought meanwhile
         duties = (
             self._read,
             self._write,
@@ -298,9 +305,12 @@ class Bridge:
 
     async def _heartbeat(self) -> None:
         interval_s = self._place.heartbeat_s
+        self._heard_s = begun_s = time.monotonic()
         while True:
             await asyncio.sleep(interval_s)
-            silence_s = time.monotonic() - self._heard_s
+            self._heard_s += time.monotonic() - begun_s - interval_s  # while we overslept, nothing could be heard
+            begun_s = time.monotonic()
+            silence_s = begun_s - self._heard_s
             if silence_s >= HEARTBEATS_MISSED_MAX * interval_s:
                 raise Closed(frames.SILENT, f"nothing heard for {silence_s:.3g} s")
             self._send(frames.heartbeat(datetime.now(UTC)))

@@ -267,7 +267,9 @@ class Statements:
                 written = conflict(new, execution)
                 if written is not None:
                     self._write(table, table.key_of(written), written, execution)
-                    answer.append({name: value({alias: written}, execution) for name, value in zip(columns, values, strict=True)})
+                    answer.append(
+                        {name: value({alias: written}, execution) for name, value in zip(columns, values, strict=True)}
+                    )
             return answer
 
         return Statement("INSERT", columns, run)
