@@ -232,9 +232,10 @@ def lines(topology: Topology) -> Iterator[str]:
         if not targets and name not in roles:
             continue
         yield f"{name} [{roles[name]}]" if roles.get(name) else name
+        width = max(map(len, targets.values()), default=0)
         for place, (target, drawn) in enumerate(targets.items(), start=1):
             branch = "└" if place == len(targets) else "├"
-            yield f"  {branch}{drawn}{_counts(traffic.get((name, target)))}"
+            yield f"  {branch}{drawn:<{width}}{_counts(traffic.get((name, target)))}".rstrip()
 
 
 def _counts(way: Traffic | None) -> str:

@@ -204,9 +204,9 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "explain": Explain,  # -> Explanation
     "whatif": AskWhatIf,  # -> WhatIf
     "why": OneTask,  # -> Why
-    "dead": Listing,
-    "replay": OneReplay,
-    "replays": Listing,  # -> Page of TaskView
+    "dead": Listing,  # -> Page of TaskView
+    "replay": OneReplay,  # -> ReplayView
+    "replays": Listing,  # -> Page of ReplayView
     "stats": Nothing,  # -> Stats
     "next": Nothing,  # -> TaskView of the task that would be dispatched first
     "phases": ListPhases,  # -> Page of PhaseView

@@ -5,6 +5,7 @@ A handler that returns at once has its start and its end in one message, and an 
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import TypeVar
 
 import msgspec
@@ -37,7 +38,8 @@ class Reporting:
     def post(self, report: Report, done: Done) -> None:
         """Send a report, after those that were posted before."""
         if not self._posted:
-            asyncio.get_running_loop().call_soon(self._send)
+            # Not in the context of the first report: the command is about others too, and is correlated with none.
+            asyncio.get_running_loop().call_soon(self._send, context=Context())
         self._posted.append((codec.raw(report), done))
 
     def post_alone(self, service: str, verb: str, data: msgspec.Struct, done: Done) -> None:

@@ -166,6 +166,8 @@ class TaskView(msgspec.Struct, kw_only=True):
     reversibility: float | None = None
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    """What it is part of: of the command that submitted it."""
     attempts: list["AttemptView"] = []
 
 
@@ -389,12 +391,13 @@ class Page(msgspec.Struct):
 
 
 class QueueView(msgspec.Struct):
-    """The queue: counts of what is queued (waits for something), ready and blocked, and the head of each."""
+    """The queue: counts of what is queued (waits for something), ready and blocked, and a page of it."""
 
     queued: int
     ready: int
     blocked: int
     items: list[TaskView] = []
+    cursor: str | None = None
 
 
 class Factor(msgspec.Struct):

@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from hivewire.asking import Asking
 from hivewire.commands.broker import CompleteReport, FailReport, ProgressReport, StartReport
 from hivewire.commands.broker import Report as AnyReport
 from hivewire.connection import Connection
+from hivewire.correlation import correlated
 from hivewire.errors import HivewireError, Permanent, RefusedError
 from hivewire.handlers import Handlers, error_text, storable
 from hivewire.inbox import CancelAttempt, HaltSession, Held, SessionDispatch, TaskDispatch
@@ -50,8 +52,6 @@ class Attempt:
     """One attempt in our hands."""
 
     task: Task
-    rehearsed: bool = False
-    """It is a message of a simulation: what is reported goes to its session."""
     running: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     given_up: bool = False
@@ -105,12 +105,12 @@ class Workbench:
     # --- what the agent's beat says -------------------------------------------------------------------
     @property
     def held(self) -> list[Held]:
-        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.rehearsed]
+        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.task.rehearsed]
 
     @property
     def sessions(self) -> list[str]:
         """The dispatches of simulations."""
-        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.rehearsed]
+        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.task.rehearsed]
 
     @property
     def free_slots(self) -> int:
@@ -133,7 +133,7 @@ class Workbench:
                 self._cancel((task_id, number), message.reason, message.instance)
             case SessionDispatch():
                 task = rehearsal.as_task(message, sorted(self._handlers.capabilities))
-                self._take(Attempt(Task(task), rehearsed=True))
+                self._take(Attempt(Task(task, rehearsed=True)))
             case HaltSession():
                 for key in [key for key in self._held if _message_id(key) == message.message_id]:
                     self._cancel(key, message.reason)
@@ -189,6 +189,12 @@ class Workbench:
 
     # --- one attempt ----------------------------------------------------------------------------------
     async def _run(self, attempt: Attempt) -> None:
+        """Run the handler. Whatever it sends meanwhile is correlated with the task."""
+        dispatch = attempt.task.dispatch
+        with correlated(dispatch.correlationid or dispatch.task_id, dispatch.traceparent):
+            await self._run_correlated(attempt)
+
+    async def _run_correlated(self, attempt: Attempt) -> None:
         task = attempt.task
         self._post(attempt, StartReport(task.id, task.attempt, self._instance))
         context = attempt.context = TaskContext(
@@ -232,7 +238,7 @@ class Workbench:
     async def _in_thread(self, call: Callable[[], Any], context: TaskContext) -> Any:
         """Run a handler in a thread. When it is cancelled its slot stays taken until it returns by itself."""
         self._threads_busy += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, call)
         running.add_done_callback(self._thread_done)
         try:
             return await asyncio.shield(running)
@@ -256,7 +262,7 @@ class Workbench:
 
     def _say(self, attempt: Attempt, report: AnyReport, done: Done) -> None:
         """Tell whoever gave us the attempt."""
-        if attempt.rehearsed:
+        if attempt.task.rehearsed:
             self._reporting.post_alone(AGENT_GATEWAY, *rehearsal.as_said(report), done)
         else:
             self._reporting.post(report, done)

@@ -20,6 +20,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
@@ -116,7 +117,7 @@ class Bus:
 
     async def _connect(self) -> None:
         await self.client.connect(
-            self._url,
+            server_urls(self._url),
             user_credentials=self._credentials,
             name=self._name,
             inbox_prefix=reply_prefix(self.sender).encode(),
@@ -247,8 +248,7 @@ def _state(info: dict[str, Any]) -> StreamState:
     return StreamState(info["config"]["name"], info["created"], state["first_seq"], state["last_seq"])
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970."""
 
     stream_created: str

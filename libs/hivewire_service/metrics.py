@@ -17,12 +17,17 @@ COMMIT_SECONDS = Histogram(
     ["service"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )
-LEASE_OWNER = Gauge("hivewire_lease_owner", "1 while this process owns the service, 0 while it stands by.", ["service"])
+LEASE_OWNER = Gauge(
+    "hivewire_lease_owner", "1 while this process owns the service and renews its lease, else 0.", ["service"]
+)
 LEASE_EPOCH = Gauge("hivewire_lease_epoch", "The epoch of the last lease held.", ["service"])
 FOLLOW_LAG = Gauge(
     "hivewire_follow_lag_events",
     "Events of another service, the writer, that were in the stream behind the last one read.",
     ["service", "writer"],
+)
+COMMITS_FENCED = Counter(
+    "hivewire_commits_fenced_total", "Commits refused because another owner had taken the lease.", ["service"]
 )
 SILENCE_SECONDS = Counter("hivewire_silence_seconds_total", "Time in which nothing could be heard.", ["service"])
 READS = Counter("hivewire_reads_total", "Reads answered.", ["service", "query", "outcome"])

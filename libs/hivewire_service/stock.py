@@ -104,6 +104,7 @@ class Stock:
 
     async def take(self) -> None:
         """Bring the gauges up to date; of a service that is not owned here nothing is told."""
+        metrics.LEASE_OWNER.labels(self._service.name).set(self._service.owns())
         if self._service.owns():
             await asyncio.gather(*(part.take() for part in self._parts))
         if not self._service.owns():

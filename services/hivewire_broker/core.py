@@ -11,7 +11,7 @@ from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
 from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, ReportRefused, ReportsTaken, TaskBrief
-from hivewire_broker import approval, control, initiatives, phases, presence, replays, reports, waking
+from hivewire_broker import approval, control, dependents, initiatives, phases, presence, replays, reports, waking
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
 from hivewire_broker.dispatching import dispatch, dispatch_next
@@ -167,13 +167,15 @@ class Broker:
         self.fleet.may_wake(now)
         self._compare_with_fleet(draft, now)
         self._run_timers(draft, now)
+        self.state.release()
+        dependents.review(draft, self.state, now)
         phases.advance(draft, self.state, now)
         self._assigner.assign(draft, self.fleet.composition, now)
         return draft.step()
 
     def next_due(self) -> datetime | None:
         """When `advance` has something to do again."""
-        if self._assigner.pending() or self._loaded or phases.pending(self.state):
+        if self._assigner.pending() or self._loaded or self.state.unsettled or phases.pending(self.state):
             return AT_ONCE
         due = (self.state.timers.next_due(), self._assigner.next_due(), self.fleet.next_due())
         return min((moment for moment in due if moment is not None), default=None)
@@ -250,7 +252,7 @@ class Broker:
         elif task.open_attempt is not None:
             self._expire(draft, task, now)
         elif task.deadline is not None and task.deadline <= now:
-            dead_letter(draft, self.state, task, DEADLINE_PASSED, now)
+            dead_letter(draft, task, DEADLINE_PASSED, now)
         elif task.waits_until is not None:
             waking.ran_out(draft, self.fleet, task, now)
         else:
@@ -268,11 +270,9 @@ class Broker:
         )
         draft.tell_cancel(task, attempt, f"timed out: {kind}")
         if kind == "deadline":
-            dead_letter(
-                draft, self.state, task, DEADLINE_PASSED, now, attempt=attempt, ended="timed_out", error=DEADLINE_PASSED
-            )
+            dead_letter(draft, task, DEADLINE_PASSED, now, attempt=attempt, ended="timed_out", error=DEADLINE_PASSED)
         else:
-            after_attempt(draft, self.state, task, "timed_out", _TIMEOUT_ERRORS[kind], now)
+            after_attempt(draft, task, "timed_out", _TIMEOUT_ERRORS[kind], now)
 
 
 _TIMEOUT_ERRORS: Final = {

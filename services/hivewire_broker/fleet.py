@@ -28,7 +28,7 @@ class AgentSeen(msgspec.Struct, kw_only=True):
     owner: str | None = None
     policy: str = "always-on"
     degraded: bool = False
-    """It beats, but its work loop stands still. Known from beats only."""
+    """It beats, but its work loop stands still, or its endpoint cannot be reached. Known from beats only."""
     wakeable: bool = False
     """Its card says how it is woken."""
     left_asleep: bool = False
@@ -104,15 +104,16 @@ class Fleet:
         """When an agent may be woken again."""
         return min(self._asleep_until.values(), default=None)
 
-    def heard(self, agent_id: str, instance: str, loop_count: int) -> None:
-        """A beat told how often the agent's work loop has turned; 0: the agent does not count."""
+    def heard(self, agent_id: str, instance: str, loop_count: int, *, degraded: bool = False) -> None:
+        """A beat told how often the agent's work loop has turned (0: the agent does not count), and whether the agent is
+        degraded for a reason of its own."""
         agent = self._agents.get(agent_id)
         if agent is None or agent.instance != instance:
             return
         known = self._loops.get(agent_id, (instance, -1, 0))
         still = known[2] + 1 if known[:2] == (instance, loop_count) and loop_count else 0
         self._loops[agent_id] = (instance, loop_count, still)
-        degraded = still >= STILL_BEATS_MAX
+        degraded = degraded or still >= STILL_BEATS_MAX
         if agent.degraded is not degraded:
             agent.degraded = degraded
             self.changed.add(agent_id)

@@ -51,7 +51,7 @@ def lose_absent(draft: Draft, state: State, fleet: Fleet, agent_id: str, reason:
         draft.events.append(
             TaskReassigned(task_id=task.task_id, attempt=attempt.number, agent_id=agent_id, reason=reason, ended_at=now)
         )
-        after_attempt(draft, state, task, "lost", reason, now)
+        after_attempt(draft, task, "lost", reason, now)
 
 
 def _fleet_seen(draft: Draft, state: State, fleet: Fleet, seen: FleetSeen, now: datetime) -> None:
@@ -153,7 +153,7 @@ def _wake_failed(draft: Draft, state: State, fleet: Fleet, event: events.AgentWa
 
 def _beat(draft: Draft, state: State, fleet: Fleet, beat: Beat, now: datetime) -> None:
     """Compare what the agent says it holds with what it was given."""
-    fleet.heard(beat.agent_id, beat.instance, beat.loop_count)
+    fleet.heard(beat.agent_id, beat.instance, beat.loop_count, degraded=beat.degraded)
     listed = {(held.task_id, held.attempt) for held in beat.held}
     given = state.held.get(beat.agent_id, {})
     for task in given.values():

@@ -4,7 +4,7 @@ INSERT INTO task (
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
     timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
-    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
     progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
     waits_until, updated_at
@@ -15,6 +15,7 @@ SELECT
     priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata,
     labels::jsonb, depends_on::text[], on_dependency_failure, phase_id, type, category, requires_approval, payload,
     not_before, risk, complexity, verifiability, reversibility, files::text[], concurrency_key, max_concurrent,
+    correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
     progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
     waits_until, $1
@@ -24,16 +25,16 @@ FROM unnest(
     $12::smallint[], $13::float8[], $14::float8[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::boolean[], $27::text[],
     $28::timestamptz[], $29::float8[], $30::float8[], $31::float8[], $32::float8[], $33::text[], $34::text[],
-    $35::integer[],
-    $36::text[], $37::boolean[], $38::boolean[], $39::integer[], $40::text[], $41::integer[], $42::integer[],
-    $43::timestamptz[], $44::text[], $45::text[], $46::text[], $47::float8[], $48::text[], $49::timestamptz[],
-    $50::timestamptz[], $51::timestamptz[], $52::text[], $53::text[], $54::text[], $55::timestamptz[]
+    $35::integer[], $36::text[], $37::text[],
+    $38::text[], $39::boolean[], $40::boolean[], $41::integer[], $42::text[], $43::integer[], $44::integer[],
+    $45::timestamptz[], $46::text[], $47::text[], $48::text[], $49::float8[], $50::text[], $51::timestamptz[],
+    $52::timestamptz[], $53::timestamptz[], $54::text[], $55::text[], $56::text[], $57::timestamptz[]
 ) AS new (
     task_id, ordinal,
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
     timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
-    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
     progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
     waits_until
@@ -246,12 +247,9 @@ WHERE attempt.ended_at IS NULL
 SELECT task_id, title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities,
        priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels,
        depends_on, on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, deadline,
-       risk, complexity, verifiability, reversibility, files, concurrency_key, max_concurrent, result
+       risk, complexity, verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent, result
 FROM task
 WHERE task_id = ANY($1::text[])
-
--- name: history
-SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
 
 -- name: task
 SELECT * FROM task WHERE task_id = $1
@@ -433,10 +431,54 @@ SELECT task_id, ordinal FROM task WHERE ended_at > $1 AND created_at <= $1
 SELECT task_id FROM task WHERE task_id = ANY($1::text[]) AND status = 'completed' AND ended_at <= $2
 
 -- name: events_of
-SELECT entity_id, recorded_at, type, data
+SELECT seq, entity_id, recorded_at, type, data
 FROM event
-WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.') AND recorded_at <= $3
+WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.')
+  AND (recorded_at <= $3 OR type = 'task.snapshot')
 ORDER BY seq
+
+-- name: events_through
+SELECT seq, entity_id, recorded_at, type, data
+FROM event
+WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.')
+  AND (seq <= $3 OR type = 'task.snapshot')
+ORDER BY seq
+
+-- name: ordinals
+SELECT task_id, ordinal FROM task WHERE task_id = ANY($1::text[])
+
+-- name: kept_texts
+SELECT task_id, payload, result FROM task WHERE task_id = ANY($1::text[])
+
+-- name: expired_tasks
+SELECT task_id
+FROM task
+WHERE ended_at < $1
+  -- ordinals are not used again
+  AND ordinal < (SELECT max(ordinal) FROM task)
+  AND (phase_id IS NULL OR phase_id IN (SELECT phase_id FROM phase WHERE status = 'completed'))
+  -- what is not there counts as completed
+  AND (status = 'completed' OR NOT EXISTS (SELECT FROM task_dependency WHERE depends_on_id = task.task_id))
+ORDER BY ended_at
+LIMIT $2
+
+-- name: delete_tasks
+DELETE FROM task WHERE task_id = ANY($1::text[])
+
+-- name: delete_dependencies
+DELETE FROM task_dependency WHERE task_id = ANY($1::text[])
+
+-- name: delete_attempts
+DELETE FROM attempt WHERE task_id = ANY($1::text[])
+
+-- name: histories_to_remember
+SELECT agent_id
+FROM agent_history
+WHERE NOT EXISTS (
+    SELECT FROM event
+    WHERE event.entity_id = agent_history.agent_id AND type = 'agent.remembered' AND recorded_at >= $1
+)
+LIMIT $2
 
 -- name: history_bounds
 SELECT now(), min(lower_bound)

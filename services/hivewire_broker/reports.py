@@ -1,9 +1,10 @@
 """What agents report about their attempts. The attempt, its agent and its instance are the fence."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from hivewire.commands.broker import (
     Complete,
@@ -21,7 +22,6 @@ from hivewire.events.task import TaskCompleted, TaskFailed, TaskPendingApproval,
 from hivewire.subjects import OPERATOR
 from hivewire.views import AttemptStatus, ReportRefused
 from hivewire_broker.approval import requested_by
-from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
 from hivewire_broker.retry import after_attempt
 from hivewire_broker.state import State
@@ -129,7 +129,7 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
         return NOTHING if attempt.status == "failed" else _over(attempt)
     draft = Draft()
     if data.retry:
-        after_attempt(draft, state, task, "failed", data.error, now)
+        after_attempt(draft, task, "failed", data.error, now)
     else:
         failed = TaskFailed(
             task_id=task.task_id,
@@ -139,7 +139,6 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
             error=data.error,
         )
         draft.add(failed, "failed")
-        after_bad_end(draft, state, task.task_id, "failed", now)
     return draft.step()
 
 
@@ -154,7 +153,7 @@ def _in_order(
 ) -> Iterator[Event]:
     data: ReportBatch = command.data
     for index, report in enumerate(data.reports):
-        answer = _DECIDERS[type(report)](state, replace(command, data=report), now)
+        answer = _DECIDERS[type(report)](state, msgspec.structs.replace(command, data=report), now)
         if isinstance(answer, Refusal):
             refused.append(ReportRefused(index, answer.error, answer.status))
         else:

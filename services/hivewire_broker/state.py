@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 ENDED_REMEMBERED_MAX: Final = 20_000
 """Ended tasks kept in memory; older ones are read again when a command names them."""
+RELEASED_MAX: Final = 1_000
+"""Dependents that are told at once that what they waited for is completed; the others follow step by step."""
 KIN_REMEMBERED_MAX: Final = 20_000
 """Parents and labels of which the last agent is remembered."""
 INTERNED_MAX: Final = 20_000
@@ -54,6 +56,10 @@ class State:
         self.tasks: dict[str, Task] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """By task that is not completed: the live tasks that depend on it."""
+        self.released: dict[str, dict[str, None]] = {}
+        """By task that is completed and had very many dependents: those that were not told yet."""
+        self.to_review: deque[str] = deque()
+        """Dependents of tasks that ended without success or are open again, which were not looked at yet."""
         self.held: dict[str, dict[str, Task]] = {}
         """By agent: the tasks of which it has the open attempt."""
         self.awaited: dict[str, dict[str, None]] = {}
@@ -138,6 +144,7 @@ class State:
                 waiting.pop(task.task_id, None)
                 if not waiting:
                     del self.dependents[dependency_id]
+            self.released.get(dependency_id, {}).pop(task.task_id, None)
 
     def settle(self, task: Task) -> None:
         """Put a live task where its status wants it: in line, among the timers, with its agent."""
@@ -203,14 +210,39 @@ class State:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
         self.forget_dependencies(task)
         if task.status == "completed":
-            for dependent_id in self.dependents.pop(task.task_id, ()):
-                dependent = self.tasks[dependent_id]
-                dependent.unmet -= 1
-                self.settle(dependent)
+            self._release(task.task_id, self.dependents.pop(task.task_id, {}))
+        else:
+            self.to_review.extend(self.dependents.get(task.task_id, ()))
         self.bring_back(task)
         if task.phase_id is not None:
             self._end_in_phase(self.phases[task.phase_id], task)
         self.remember(task)
+
+    def _release(self, task_id: str, dependents: dict[str, None]) -> None:
+        """These wait for a completed task no longer: all of them at once, unless they are very many."""
+        if len(dependents) <= RELEASED_MAX:
+            self._release_some(dependents, len(dependents))
+        else:
+            self.released[task_id] = dependents
+
+    def release(self) -> None:
+        """Let some of those go on that waited for a task with very many dependents."""
+        task_id = next(iter(self.released), None)
+        if task_id is not None:
+            self._release_some(self.released[task_id], RELEASED_MAX)
+            if not self.released[task_id]:
+                del self.released[task_id]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether dependents are left that were not told, or not looked at."""
+        return bool(self.released or self.to_review)
+
+    def _release_some(self, dependents: dict[str, None], count: int) -> None:
+        for _ in range(min(count, len(dependents))):
+            task = self.tasks[dependents.popitem()[0]]
+            task.unmet -= 1
+            self.settle(task)
 
     def _end_in_phase(self, phase: Phase, task: Task) -> None:
         phase.open.pop(task.task_id, None)
@@ -224,6 +256,7 @@ class State:
         """A task that had ended is live again."""
         self._ended.pop(task.task_id, None)
         self.watch_dependencies(task)
+        self.to_review.extend(self.dependents.get(task.task_id, ()))
         if task.phase_id is not None:
             phase = self.phases[task.phase_id]
             phase.bad.pop(task.task_id, None)
@@ -244,6 +277,11 @@ class State:
                 self._ended[task_id] = None
             else:
                 del self.tasks[task_id]
+
+    def remove(self, task_id: str) -> None:
+        """An ended task is no more. Nothing that could wait for it is left."""
+        self.tasks.pop(task_id, None)
+        self._ended.pop(task_id, None)
 
     def add_phase(self, phase: Phase) -> None:
         """Know a phase. What it depends on is known before."""

@@ -54,6 +54,8 @@ def content_row(created: TaskCreated) -> tuple[Any, ...]:
         array_text(created.files),
         created.concurrency_key,
         created.max_concurrent,
+        created.correlationid,
+        created.traceparent,
     )
 
 
@@ -242,6 +244,8 @@ def created_of(row: asyncpg.Record) -> TaskCreated:
         files=row["files"],
         concurrency_key=row["concurrency_key"],
         max_concurrent=row["max_concurrent"],
+        correlationid=row["correlationid"],
+        traceparent=row["traceparent"],
     )
 
 
@@ -269,6 +273,8 @@ def dispatch_of(created: TaskCreated, task: Task, attempt: Attempt) -> TaskDispa
         files=created.files,
         phase_id=created.phase_id,
         parent_task_id=created.parent_task_id,
+        correlationid=created.correlationid,
+        traceparent=created.traceparent,
     )
 
 

@@ -31,6 +31,7 @@ class Intake:
         self._state = state
         self._hive = hive
         self._sender = command.sender
+        self._correlationid, self._traceparent = command.correlationid, command.traceparent
         self._now = now
         self._hashes: dict[str, str] = {}
 
@@ -73,6 +74,8 @@ class Intake:
             sender=self._sender,
             content_hash=content_hash,
             created_at=self._now,
+            correlationid=self._correlationid,
+            traceparent=self._traceparent,
             **content,
         )
         self._create(created)

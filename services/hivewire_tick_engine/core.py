@@ -21,6 +21,7 @@ from hivewire.events.simulation import (
     SimulationEvent,
 )
 from hivewire.graph import ANYBODY
+from hivewire.rehearsal import session_of
 from hivewire.simulation import USER, Sent, SimulationBrief, content_problem
 from hivewire_service.core import NOTHING, Command, Refusal, Step
 from hivewire_tick_engine import control, recording
@@ -34,6 +35,8 @@ EVENTS_PER_TURN: Final = 2_000
 """About so many events of a simulation that ticks by itself go into one commit; a tick that has begun is finished."""
 EVENTS_PER_COMMAND: Final = 50_000
 """The same for a tick command. It does fewer ticks than it was asked for rather than hold up everybody else."""
+BYTES_PER_COMMIT: Final = 16 * 1024 * 1024
+"""The same for what the events hold: a commit is one statement, which is held in memory several times over."""
 ENDED_KEPT: Final = 100
 """Completed simulations that stay in memory."""
 
@@ -84,7 +87,15 @@ class TickEngine:
             return _unknown(command.data.simulation_id)
         else:
             decided = self._decide(simulation, command, now)
-        return decided if isinstance(decided, Refusal) else Step(events=decided)
+        return decided if isinstance(decided, Refusal) else Step(decided, self._given_up(command.data))
+
+    def _given_up(self, data: object) -> list[GiveUp]:
+        """The session of a dispatch that is answered in its agent's place."""
+        if not isinstance(data, Respond):
+            return []
+        place = Place(data.simulation_id, self.simulations[data.simulation_id].run, data.dispatch_id)
+        found = self.open_dispatch(place)
+        return [GiveUp(session_of(*place))] if found and found[1].callable is None else []
 
     def _decide(self, simulation: Simulation, command: Command, now: datetime) -> Decided:
         match command.verb:
@@ -198,6 +209,8 @@ class TickEngine:
 
     def _is_unwanted(self, session: LiveSession) -> bool:
         """Whether nobody waits for a session. Of a simulation that went on elsewhere we know nothing."""
+        if session.over:
+            return True
         answer = answered(session.session_id)
         if answer is None or self.open_dispatch(Place(answer.simulation_id, answer.run, answer.dispatch_id)):
             return False
@@ -288,10 +301,12 @@ def _ticks(simulation: Simulation, now: datetime, count: int | None, events_max:
     """Whole ticks, until `count` are done, the simulation is completed, or the commit is large enough."""
     first = simulation.tick
     enough = simulation.totals.events + events_max
+    enough_bytes = simulation.noted_bytes + BYTES_PER_COMMIT
     while (
         simulation.status == "running"
         and (count is None or simulation.tick - first < count)
         and simulation.totals.events < enough
+        and simulation.noted_bytes < enough_bytes
     ):
         yield from tick(simulation, overdue(simulation, now))
 

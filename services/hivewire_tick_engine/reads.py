@@ -10,8 +10,10 @@ from hivewire.events.simulation import SimulationEvent
 from hivewire.ids import event_id
 from hivewire.reads import Listing, ListMessages, ListSimulationEvents, OneSimulation, TwoSimulations
 from hivewire.simulation import (
+    AgentSpec,
     AgentState,
     Comparison,
+    Connection,
     MessageView,
     SimulationConfig,
     SimulationView,
@@ -25,7 +27,7 @@ from hivewire_service.answer import Query
 from hivewire_service.core import Refusal
 from hivewire_service.history import decode_cursor, encode_cursor
 from hivewire_tick_engine import recording
-from hivewire_tick_engine.rows import CHUNK, SQL, read_events
+from hivewire_tick_engine.rows import CHUNK, SQL, begins, read_events
 
 SCANNED_MAX = 50_000
 """Events that one page of a filtered listing looks at; the next page goes on behind them."""
@@ -62,20 +64,28 @@ async def simulation(connection: asyncpg.Connection, query: OneSimulation, _send
         open_ones.setdefault(dispatch["target"], []).append(dispatch["dispatch_id"])
     view = _view(row)
     view.config = msgspec.Raw(row["config"].encode())
-    view.agents = [
-        AgentState(
-            id=agent.id,
-            agent_type=agent.agent_type,
-            status="waiting" if agent.id in open_ones else "idle",
-            role=agent.role,
-            display_name=agent.display_name,
-            model_id=agent.model_id,
-            endpoint_url=agent.endpoint_url,
-            dispatches=open_ones.get(agent.id, []),
-        )
-        for agent in _config.decode(row["config"]).agents
-    ]
+    agents = _config.decode(row["config"]).agents
+    remote = [agent.id for agent in agents if agent.agent_type == "remote"]
+    registered = {found["agent_id"]: found for found in await connection.fetch(SQL.registered, remote)}
+    view.agents = [_agent(agent, open_ones.get(agent.id, []), registered.get(agent.id)) for agent in agents]
     return view
+
+
+def _agent(agent: AgentSpec, dispatches: list[str], registered: asyncpg.Record | None) -> AgentState:
+    connection: Connection | None = None
+    if agent.agent_type == "remote":
+        connection = registered["state"] if registered else "unregistered"
+    return AgentState(
+        id=agent.id,
+        agent_type=agent.agent_type,
+        status="waiting" if dispatches else "idle",
+        role=agent.role,
+        display_name=agent.display_name,
+        model_id=agent.model_id,
+        endpoint_url=agent.endpoint_url or (registered["endpoint_url"] if registered else None),
+        connection=connection,
+        dispatches=dispatches,
+    )
 
 
 async def messages(connection: asyncpg.Connection, query: ListMessages, _sender: str) -> Page | Refusal:
@@ -145,6 +155,8 @@ async def replay(connection: asyncpg.Connection, query: OneSimulation, _sender: 
     row = await connection.fetchrow(SQL.find, query.simulation_id)
     if row is None:
         return _unknown(query.simulation_id)
+    if not await begins(connection, row):
+        return _too_old(query.simulation_id)
     again = recording.Replay()
     try:
         async for event in _record(connection, row):
@@ -166,6 +178,8 @@ async def diff(connection: asyncpg.Connection, query: TwoSimulations, _sender: s
             return _unknown(simulation_id)
         if row["last_seq"] - row["first_seq"] > recording.COMPARED_EVENTS_MAX:
             return Refusal(f"simulation {simulation_id!r} has too long a history to be compared", 422)
+        if not await begins(connection, row):
+            return _too_old(simulation_id)
         records.append([event async for event in _record(connection, row)])
     ticks, compared, difference = recording.compare(*records)
     return Comparison(difference is None, ticks, compared, difference)
@@ -180,6 +194,10 @@ READS: Mapping[str, Query] = {
     "replay": Query(OneSimulation, replay),
     "diff": Query(TwoSimulations, diff),
 }
+
+
+def _too_old(simulation_id: str) -> Refusal:
+    return Refusal(f"the history of simulation {simulation_id!r} is not kept any more from its beginning", 410)
 
 
 def _record(connection: asyncpg.Connection, row: asyncpg.Record) -> AsyncIterator[SimulationEvent]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running = Up(tmp_path_factory.mktemp("home"))
     running.start()
     yield running
-    running.stop()
+    running.process.send_signal(signal.SIGINT)  # how quickly it stops on a busy machine is asked elsewhere
+    running.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +73,16 @@ def test_a_broker_that_stands_still(up, prometheus):
 
 
 def test_nobody_owns_anything_while_postgres_stands_still(up, prometheus):
-    postgres = up.service("postgres")
-    postgres.suspend()
+    postmaster = up.service("postgres")
+    postgres = [postmaster, *postmaster.children(recursive=True)]
     owners = {f"HivewireNoOwner {service}" for service in SERVICES}
     try:
+        for process in postgres:
+            process.suspend()
         prometheus.fires(*owners)
     finally:
-        postgres.resume()
+        for process in postgres:
+            process.resume()
     prometheus.resolves(*owners)
 
 

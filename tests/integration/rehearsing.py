@@ -52,6 +52,11 @@ class Rehearsal:
         found = [m async for m in self.sims.messages(query) if m.target == "user"]
         return [msgspec.json.decode(message.content) for message in found]
 
+    async def connection(self, simulation: str) -> str | None:
+        """Of the simulation's only agent."""
+        (agent,) = (await self.sims.state(simulation)).agents
+        return agent.connection
+
     async def session(self, simulation: str, dispatch: str = "d1", run: int = 1) -> SessionView:
         return await sessions.show(self.client.connection, session_of(simulation, run, dispatch))
 
@@ -92,6 +97,7 @@ async def native(hive, name: str, **card) -> AsyncIterator[Agent]:
             raise ValueError("cannot read it")
         if task.title == "for ever":
             await asyncio.Event().wait()
+        assert task.rehearsed
         return {"verdict": "ok", "of": task.title, "with": task.payload, "tick": task.metadata["simulation"]["tick"]}
 
     async with agent:

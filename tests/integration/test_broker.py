@@ -8,14 +8,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from hivewire import Agent, Client, Permanent
+from hivewire import Agent, Client, Permanent, correlated
 from hivewire.commands.broker import Replay
 from hivewire.connection import Connection
 from hivewire.context import Context
+from hivewire.correlation import current
 from hivewire.credentials import Credentials
 from hivewire_broker.fold import differences
 
 from .gateway_process import broker, gateway
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def context(hive, role: str, name: str | None = None) -> Context:
@@ -93,4 +96,36 @@ async def test_a_replay_goes_on_after_a_restart_of_the_broker(hive):
             assert [one.replay_id async for one in boss.replays()] == [replay.replay_id]
             assert await all_are(boss, [task for task in tasks if task not in wanted], "failed")
             await ann.stop()
+    assert await fold(hive) == []
+
+
+@pytest.mark.usefixtures("services")
+async def test_what_an_agent_causes_is_correlated_with_its_task(hive):
+    ann = agent(hive, "ann", slots=4)
+
+    @ann.task(needs="lead")
+    async def lead(task, context):
+        return (await context.hive.submit("part", needs=["part"])).id
+
+    @ann.task(needs="plan")
+    def plan(task, context):
+        """In a thread."""
+        with correlated("something else"):
+            pass
+        return current().correlationid
+
+    @ann.task(needs="part")
+    async def part(task, context):
+        return [current().correlationid, current().traceparent]
+
+    async with ann, client(hive) as boss:
+        alone = await boss.submit("lead", needs=["lead"])
+        with correlated("release-7", TRACE):
+            together = await boss.submit("lead", needs=["lead"])
+            planned = await boss.submit("plan", needs=["plan"])
+        for task, correlation in ((alone, [alone.id, None]), (together, ["release-7", TRACE])):
+            child = await task.result(timeout_s=30)
+            assert await boss.result(child, 30) == correlation
+            assert (await boss.task(child)).correlationid == correlation[0]
+        assert await planned.result(timeout_s=30) == "release-7"
     assert await fold(hive) == []

@@ -129,14 +129,17 @@ async def test_an_answer_that_comes_too_late_is_refused_and_its_session_given_up
 
 async def test_an_agent_that_comes_later_gets_what_waits_for_it_and_one_that_goes_is_an_error(on):
     simulation = await on.begin("late@")
+    assert (await on.connection(simulation)) == "unregistered"
     await on.ask(simulation, "late", "early")
     await on.until(simulation, "created")
     async with on.native("late"):
         assert (await on.happened(simulation, "dispatch.buffered"))[0]["content"]["of"] == "early"
+        assert (await on.connection(simulation)) == "present"
         await on.ask(simulation, "late", "for ever")
         await on.until(simulation, "running", "d2")
     gone = (await on.happened(simulation, "dispatch.buffered", 2))[1]
     assert gone["error"] == "agent late lost it: it is gone"
+    assert (await on.connection(simulation)) == "away"
 
 
 async def test_a_fork_asks_what_was_open_anew(on):
@@ -149,4 +152,5 @@ async def test_a_fork_asks_what_was_open_anew(on):
         await on.sims.respond(fork.simulation_id, "d1", "by hand")
         await on.sims.start(fork.simulation_id)
         assert await on.said(fork.simulation_id) == ["by hand"]
+        await on.until(fork.simulation_id, "cancelled")
         assert (await on.session(simulation)).state == "running"

@@ -10,7 +10,7 @@ from simulation.processes import Process, cut
 if TYPE_CHECKING:
     from simulation.hive import Hive
 
-PAUSE_S = (0.1, 3.5)
+PAUSE_S = (0.1, 5.0)
 """Some pauses are longer than a lease lasts, some are not."""
 
 
@@ -98,7 +98,13 @@ async def jump(hive: "Hive", chance: random.Random) -> None:
     process.skew_s += chance.choice((-30.0, -2.0, 2.0, 30.0))
 
 
+async def suspend(hive: "Hive", chance: random.Random) -> None:
+    """The machine slept: its time since the start has jumped."""
+    hive.loop.suspended_s += chance.uniform(1, 60)
+
+
 KINDS = (
+    suspend,
     die_at_a_step,
     die,
     stand_still,

@@ -29,6 +29,7 @@ class Oracle:
         self._published: dict[str, set[int]] = {}
         self._completed: set[str] = set()
         self.accepted: dict[str, None] = {}
+        self.sessions: dict[str, None] = {}
         self.commits = 0
         self.violations: list[str] = []
         database.on_commit = self._commit
@@ -146,6 +147,11 @@ class Oracle:
         tasks = self._database.rows_of("task")
         return [task_id for task_id in self.accepted if tasks[task_id,]["status"] not in TERMINAL]
 
+    def open_sessions(self) -> list[str]:
+        """The accepted sessions that are not at an end of their own."""
+        rows = self._database.rows_of("session")
+        return [one for one in self.sessions if (one,) not in rows or rows[one,]["ended_at"] is None]
+
     def unpublished(self) -> list[tuple[str, int]]:
         """The events that never were on the bus."""
         return sorted(key for key in self._bodies if key[1] not in self._published.get(key[0], set()))
@@ -161,5 +167,7 @@ class Oracle:
             "events": sum(self._last_seq.values()),
             "accepted": len(self.accepted),
             "attempts": len(self.rows("attempt")),
+            "sessions": len(self.rows("session")),
+            "questions": len(self.rows("conversation")),
             **statuses,
         }

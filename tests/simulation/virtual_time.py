@@ -36,6 +36,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 1_000.0
+        self.suspended_s = 0.0
+        """How long the machine was suspended so far, which the time since its start counts and ours does not."""
         self._selector = _Selector(self)
 
     def time(self) -> float:
@@ -53,6 +55,6 @@ def instead_of_the_machines(loop: VirtualLoop) -> Iterator[None]:
     """Whoever asks the machine for monotonic time is told the loop's."""
     with (
         patch("time.monotonic", loop.time),
-        patch("time.clock_gettime", lambda _: loop.now_s),
+        patch("time.clock_gettime", lambda _: loop.now_s + loop.suspended_s),
     ):
         yield

@@ -69,6 +69,8 @@ class TaskCreated(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     files: list[str] = []
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
 
 
 class TaskQueued(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,18 @@ from collections.abc import Callable, Coroutine, Sequence
 import msgspec
 
 from hivewire.errors import BadUsage
-from hivewire_service.bench import deciding, events, idle, latency, throughput, ticks
+from hivewire_service.bench import (
+    deciding,
+    events,
+    heartbeats,
+    idle,
+    latency,
+    recovery,
+    scale,
+    soak,
+    throughput,
+    ticks,
+)
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.report import Result, show
 from hivewire_service.bench.size import Size
@@ -15,12 +26,19 @@ from hivewire_service.logging import configure
 
 _BENCHMARKS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
     "latency": latency.run,
+    "load": latency.run_high,
     "throughput": throughput.run,
     "events": events.run,
     "idle": idle.run,
     "deciding": deciding.run,
     "ticks": ticks.run,
+    "heartbeats": heartbeats.run,
+    "recovery": recovery.run,
+    "scale": scale.run,
+    "soak": soak.run,
 }
+LONG = frozenset({"scale", "soak"})
+"""Run only when they are named: they take a quarter of an hour and more."""
 
 BENCHMARKS = tuple(_BENCHMARKS)
 """What can be measured."""
@@ -38,7 +56,7 @@ def run_bench(
     """Run benchmarks, each on a hive of its own in a temporary directory, and print their figures.
 
     Args:
-        names: some of BENCHMARKS; none: all of them.
+        names: some of BENCHMARKS; none: all but the LONG ones.
         quick: shorter runs, whose figures are rough.
         tasks: how many, where that makes sense.
         agents: how many, where that makes sense.
@@ -59,7 +77,7 @@ def run_bench(
     size = Size(quick=quick, tasks=tasks, agents=agents, minutes=minutes)
     machine = Machine.here()
     results: dict[str, Result] = {}
-    for name in names or BENCHMARKS:
+    for name in names or (name for name in BENCHMARKS if name not in LONG):
         print(f"measuring {name} ...", file=sys.stderr, flush=True)  # noqa: T201 - progress
         results[name] = asyncio.run(_BENCHMARKS[name](size))
     if as_json:

@@ -6,9 +6,9 @@ import time
 import msgspec
 import psutil
 
-from hivewire_service.bench.hive import BenchHive
+from hivewire_service.bench.hive import BenchHive, family
 from hivewire_service.bench.size import Size
-from hivewire_service.bench.spending import cpu_s, family, memory_mb
+from hivewire_service.bench.spending import cpu_s, memory_mb
 
 SECONDS = 60
 SECONDS_QUICK = 10

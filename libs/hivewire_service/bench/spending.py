@@ -1,14 +1,13 @@
 """Processor time of a hive, by what spends it."""
 
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import psutil
 
-from hivewire_service.bench.hive import BenchHive
+from hivewire_service.bench.hive import BenchHive, family, part_of
 
-_SERVERS = ("nats-server", "postgres")
-SUPERVISOR = "up"
 AGENTS = "agents"
 ALL = "together"
 BENCH = "bench"
@@ -20,13 +19,21 @@ class Spending:
 
     def __init__(self, hive: BenchHive) -> None:
         self._hive = hive
+        self._begun = time.monotonic()
         self._before = _spent(hive)
 
     def us_per(self, count: int) -> dict[str, float]:
         """Microseconds of processor time by part, for each of `count` things done; the sum is that of ALL."""
-        spent = {part: seconds - self._before[part] for part, seconds in _spent(self._hive).items()}
-        spent[ALL] = sum(spent.values())
-        return {part: round(1e6 * seconds / count, 1) for part, seconds in sorted(spent.items())}
+        return {part: round(1e6 * seconds / count, 1) for part, seconds in self._since().items()}
+
+    def percent(self) -> dict[str, float]:
+        """The share of one core by part."""
+        took_s = time.monotonic() - self._begun
+        return {part: round(100 * seconds / took_s, 2) for part, seconds in self._since().items()}
+
+    def _since(self) -> dict[str, float]:
+        spent = {part: seconds - self._before[part] for part, seconds in sorted(_spent(self._hive).items())}
+        return spent | {ALL: sum(spent.values())}
 
 
 def _spent(hive: BenchHive) -> defaultdict[str, float]:
@@ -41,20 +48,6 @@ def _spent(hive: BenchHive) -> defaultdict[str, float]:
     return spent
 
 
-def part_of(process: psutil.Process) -> str:
-    """Which part of a hive a process is: a server, a service, or the supervisor."""
-    name = process.name()
-    if name in _SERVERS:
-        return name
-    words = process.cmdline()
-    return words[words.index("serve") + 1] if "serve" in words else SUPERVISOR
-
-
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """A process and its descendants."""
-    return [process, *process.children(recursive=True)]
-
-
 def cpu_s(process: psutil.Process) -> float:
     """Processor time of a process and its descendants, those that ended included."""
     return sum(map(_own_cpu_s, family(process)))
@@ -66,12 +59,26 @@ def _own_cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
+def memory_by_part(hive: BenchHive) -> dict[str, float]:
+    """Megabytes of proportional memory (PSS) by part of the hive; nothing where this system does not tell."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for process in family(psutil.Process(hive.pid)):
+        file = _memory_file(process)
+        if file.exists():
+            sums[part_of(process)] += _pss_kb(file) / 1024
+    return {part: round(mb, 1) for part, mb in sorted(sums.items())}
+
+
 def memory_mb(process: psutil.Process) -> float | None:
     """Proportional memory (PSS) of a process and its descendants. None: this system does not tell."""
-    files = [Path(f"/proc/{member.pid}/smaps_rollup") for member in family(process)]
+    files = [_memory_file(member) for member in family(process)]
     if not files[0].exists():
         return None
     return round(sum(map(_pss_kb, files)) / 1024, 1)
+
+
+def _memory_file(process: psutil.Process) -> Path:
+    return Path(f"/proc/{process.pid}/smaps_rollup")
 
 
 def _pss_kb(file: Path) -> int:

@@ -48,7 +48,7 @@ async def run(size: Size) -> Throughput:
     async with BenchHive.running(AGENTS, SLOTS) as hive:
         async with hive.client() as client:
             spending = Spending(hive)
-            took_s, accepted_s = await _do(client, tasks)
+            took_s, accepted_s = await do(client, tasks)
             cpu_us = spending.us_per(tasks)
         async with hive.postgres() as connection:
             problems = await check.problems(connection, tasks)
@@ -66,8 +66,12 @@ async def run(size: Size) -> Throughput:
     )
 
 
-async def _do(client: Client, tasks: int) -> tuple[float, float]:
-    """Seconds until all tasks were completed, and until all were accepted."""
+async def do(client: Client, tasks: int) -> tuple[float, float]:
+    """Seconds until so many tasks were completed, and until all were accepted.
+
+    Raises:
+        HivewireError: one was refused, or none was completed.
+    """
     loop = asyncio.get_running_loop()
     submits = [{"id": new_id(), "title": "no-op", "needs": [CAPABILITY], "payload": PAYLOAD} for _ in range(tasks)]
     async with Completions.heard(client, tasks) as completions:

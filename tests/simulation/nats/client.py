@@ -1,9 +1,8 @@
 """A connection to the server in memory, like that of nats-py, over a network that a seed disturbs."""
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -34,8 +33,8 @@ class Network:
         self.loop = loop
         self.server = server
         self.weather = Weather()
-        self.clients: list[Client] = []
         self.clients_ever = 0
+        self.heard = Heard()
         self._chance = chance
         server.deliver = self._deliver
         server.is_heard = self._is_heard
@@ -45,16 +44,12 @@ class Network:
         self._carry(client, client.outgoing, lambda: self.server.receive(message))
 
     def _deliver(self, message: Message) -> None:
-        for client in self.clients:
-            for subscription in client.subscriptions:
-                if client.is_connected and matches(subscription.pattern, message.to or message.subject):
-                    self._carry(client, client.incoming, lambda one=subscription: one.receive(message))
+        for subscription in self.heard.of(message.to or message.subject):
+            client = subscription.client
+            self._carry(client, client.incoming, lambda one=subscription: one.receive(message))
 
     def _is_heard(self, subject: str) -> bool:
-        return any(
-            client.is_connected and any(matches(one.pattern, subject) for one in client.subscriptions)
-            for client in self.clients
-        )
+        return next(self.heard.of(subject), None) is not None
 
     def _carry(self, client: "Client", line: "Line", arrive: Callable[[], None]) -> None:
         weather, chance = self.weather, self._chance
@@ -73,6 +68,36 @@ class Network:
     def _arrive(self, client: "Client", connection: int, arrive: Callable[[], None]) -> None:
         if client.is_connected and client.connection == connection:  # else it was cut in between
             arrive()
+
+
+class Heard:
+    """All subscriptions, in the order of their making, to be found by a subject."""
+
+    def __init__(self) -> None:
+        self._plain: dict[str, dict[Subscription, None]] = {}
+        """By pattern; a pattern with one wildcard at its end counts as plain."""
+        self._others: dict[Subscription, None] = {}
+
+    def _place(self, subscription: "Subscription") -> "dict[Subscription, None]":
+        pattern = subscription.pattern
+        if "*" in pattern.removesuffix(".*") or ">" in pattern:
+            return self._others
+        return self._plain.setdefault(pattern, {})
+
+    def add(self, subscription: "Subscription") -> None:
+        self._place(subscription)[subscription] = None
+
+    def remove(self, subscription: "Subscription") -> None:
+        place = self._place(subscription)
+        place.pop(subscription, None)
+        if not place:
+            self._plain.pop(subscription.pattern, None)
+
+    def of(self, subject: str) -> Iterator["Subscription"]:
+        """Those who hear a subject now."""
+        found = [*self._plain.get(subject, ()), *self._plain.get(f"{subject.rpartition('.')[0]}.*", ())]
+        found += [one for one in self._others if matches(one.pattern, subject)]
+        return (one for one in found if one.client.is_connected)
 
 
 @dataclass(slots=True)
@@ -110,8 +135,7 @@ class Subscription:
 
     async def unsubscribe(self) -> None:
         await self.client.point("unsubscribe")
-        if self in self.client.subscriptions:
-            self.client.subscriptions.remove(self)
+        self.client.forget(self)
         if self._task and self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -149,7 +173,6 @@ class Client:
         await self.point("connect")
         self._prefix = inbox_prefix.decode() if isinstance(inbox_prefix, bytes) else inbox_prefix
         self._callbacks = {name: value for name, value in options.items() if name.endswith("_cb")}
-        self._network.clients.append(self)
         self._network.clients_ever += 1
         self._number = self._network.clients_ever
         self.is_connected = True
@@ -162,6 +185,7 @@ class Client:
         await self.point(f"subscribe {subject}")
         subscription = Subscription(self, subject, cb)
         self.subscriptions.append(subscription)
+        self._network.heard.add(subscription)
         subscription.start()
         return subscription
 
@@ -201,9 +225,15 @@ class Client:
         self._forget()
         await self._tell("closed_cb")
 
+    def forget(self, subscription: Subscription) -> None:
+        """Hear nothing more of it."""
+        self._network.heard.remove(subscription)
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+
     def _forget(self) -> None:
-        with contextlib.suppress(ValueError):
-            self._network.clients.remove(self)
+        for subscription in list(self.subscriptions):
+            self.forget(subscription)
 
     async def report(self, error: Exception) -> None:
         await self._tell("error_cb", error)
@@ -224,7 +254,6 @@ class Client:
     def die(self) -> None:
         """The process is gone."""
         self.is_connected, self.is_closed = False, True
-        self.subscriptions.clear()
         self._forget()
 
     async def _tell(self, callback: str, *arguments: object) -> None:

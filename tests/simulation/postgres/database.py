@@ -68,6 +68,7 @@ class Database:
         self._compiled = compiled()
         self.on_commit: Callable[[dict[str, dict[Key, Row | None]]], None] = lambda _: None
         """Told of each statement's changes before they are made."""
+        self.on_answer: Callable[[str, tuple[Any, ...], list[Row] | asyncpg.PostgresError], None] = lambda *_: None
 
     def rows_of(self, table: str) -> dict[Key, Row]:
         return self._tables[table].rows
@@ -76,7 +77,20 @@ class Database:
         return self._tables[name]
 
     def run(self, sql: str, arguments: tuple[Any, ...]) -> tuple[str, list[Row]]:
-        """Run a statement, whole or not at all; its status and its rows."""
+        """Run a statement, whole or not at all; its status and its rows.
+
+        Raises:
+            asyncpg.PostgresError: what Postgres would say.
+        """
+        try:
+            status, rows = self._run(sql, arguments)
+        except asyncpg.PostgresError as error:
+            self.on_answer(sql, arguments, error)
+            raise
+        self.on_answer(sql, arguments, rows)
+        return status, rows
+
+    def _run(self, sql: str, arguments: tuple[Any, ...]) -> tuple[str, list[Row]]:
         if _PARTITION.match(sql):
             return "CREATE TABLE", []
         statement = self._compiled[sql]
@@ -88,7 +102,7 @@ class Database:
         for name, changes in execution.changes.items():
             self._tables[name].apply(changes)
         number = f"0 {len(rows)}" if statement.verb == "INSERT" else f"{len(rows)}"
-        return f"{statement.verb} {number}", rows
+        return f"{statement.verb} {number}", rows if statement.columns else []
 
     def hold_lease(self, service: str, epoch: int) -> None:
         """The schema's function of this name."""

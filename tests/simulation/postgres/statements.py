@@ -206,7 +206,7 @@ class Statements:
         compiler = self._compiler(scope)
         assert function.name == "json_populate_recordset", function.name
         table, body = self._tables[function.expressions[0].name], compiler(function.expressions[1])
-        casts = {column.name: cast_to(column.kind) for column in table.columns.values()}
+        casts = {one.name: cast_to(one.kind, of_json=True) for one in table.columns.values()}
 
         def rows(around: Rows, run: Execution) -> list[Row]:
             return [{name: cast(one.get(name)) for name, cast in casts.items()} for one in body(around, run)]

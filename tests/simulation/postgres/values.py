@@ -66,14 +66,16 @@ _CASTS: dict[str, Cast] = {
     "DOUBLE": float,
     "BOOLEAN": bool,
     "TIMESTAMPTZ": moment,
-    "JSON": lambda value: json.loads(value) if isinstance(value, str) else value,
+    "JSON": json.loads,
     "JSONB": _jsonb,
     "VARBINARY": bytes,
 }
 
 
-def cast_to(kind: exp.DataType) -> Cast:
-    """The function that makes a value one of `kind`. NULL stays NULL."""
+def cast_to(kind: exp.DataType, *, of_json: bool = False) -> Cast:
+    """The function that makes a value one of `kind`. NULL stays NULL. `of_json`: the value is a part of JSON."""
+    if of_json and kind.this == exp.DataType.Type.JSON:
+        return lambda value: value
     if kind.this == exp.DataType.Type.ARRAY:
         (element,) = kind.expressions
         one = cast_to(element)

@@ -47,7 +47,7 @@ class Driver:
         return step
 
     def settle(self) -> None:
-        while self.follow(self.broker.advance(self.now)).events:
+        while self.follow(self.broker.advance(self.now)).events or self.broker.state.unsettled:
             pass
 
     def send(self, verb: str, data: msgspec.Struct, sender: str = "boss", command_id: str | None = None) -> Any:

@@ -77,6 +77,8 @@ CREATE TABLE task (
     files                 text[] NOT NULL,
     concurrency_key       text,
     max_concurrent        integer,
+    correlationid         text,                  -- of the command that submitted it
+    traceparent           text,
     -- how it stands
     status                text NOT NULL CHECK (status IN (
                               'pending', 'assigned', 'running', 'pending_approval', 'blocked',
