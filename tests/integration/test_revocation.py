@@ -12,9 +12,12 @@ from tests.conftest import new_hive
 from websockets.exceptions import ConnectionClosed
 
 from hivewire.admin import CreateToken, IssueCredentials, RevokeTokens
+from hivewire.connection import Connection
+from hivewire.credentials import Credentials
 from hivewire.errors import RefusedError
 from hivewire.subjects import AGENT_GATEWAY, reply_prefix
-from hivewire.views import Credentials, NewToken, RevokedTokens
+from hivewire.views import Credentials as Issued
+from hivewire.views import NewToken, RevokedTokens
 from hivewire_service.embedded import Embedded
 
 from .gateway_process import gateway, process
@@ -56,15 +59,16 @@ async def test_a_revoked_name_is_cut_and_stays_out_also_after_the_server_restart
         hive = new_hive(stack, tmp_path / "hive")
         async with gateway(hive), connected(hive, "operator") as operator:
             made = await operator.admin(AGENT_GATEWAY, "create_token", CreateToken("eve"), NewToken)
-            more = await operator.admin(AGENT_GATEWAY, "credentials", IssueCredentials("eve", "publisher"), Credentials)
+            more = await operator.admin(AGENT_GATEWAY, "credentials", IssueCredentials("eve", "publisher"), Issued)
             other = await operator.admin(AGENT_GATEWAY, "create_token", CreateToken("ann"), NewToken)
             _, eve_over = await connect(hive, tmp_path, "eve", made.creds)
-            _, again_over = await connect(hive, tmp_path, "eve", more.creds)
+            again = await Connection.open(hive.nats_url, Credentials.parse(more.creds), hive=hive.name)
             ann, ann_over = await connect(hive, tmp_path, "ann", other.creds)
             revoked = await operator.admin(AGENT_GATEWAY, "revoke_token", RevokeTokens("eve"), RevokedTokens)
             assert (revoked.revoked, revoked.nats) == (1, True)
             await eve_over.wait()
-            await again_over.wait()
+            assert "revoked" in (await again.closed).lower()
+            await again.close()
             await ann.flush()
             assert not ann_over.is_set()
             assert await refused(hive, tmp_path, "eve", made.creds)
