@@ -29,15 +29,14 @@ from hivewire.inbox import (
     SessionDispatch,
     Sync,
 )
-from hivewire.reads import OneAgent
 from hivewire.subjects import AGENT_GATEWAY, is_token
-from hivewire.views import AgentView
 from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.aftermath import envelope_of
 from hivewire_agent_gateway.door import frames
 from hivewire_agent_gateway.door.answers import Answers
 from hivewire_agent_gateway.door.peers import Peers
 from hivewire_agent_gateway.door.place import Place
+from hivewire_agent_gateway.rows import SQL
 from hivewire_service.store import CONNECTION_ERRORS
 
 log = structlog.get_logger()
@@ -144,14 +143,10 @@ class Bridges:
         if isinstance(named, str) and is_token(named):
             return named
         try:
-            known = await self._place.line.read_as(
-                register.agent_id, AGENT_GATEWAY, "agent", OneAgent(register.agent_id), AgentView
-            )
-        except RefusedError:
-            return new_id()
-        except HivewireError as error:
-            raise Closed(frames.TRY_LATER, str(error)) from None
-        return known.instance if known.state == "present" and known.instance else new_id()
+            known = await self._place.pool.fetchval(SQL.present_instance, register.agent_id)
+        except CONNECTION_ERRORS as error:
+            raise Closed(frames.TRY_LATER, f"Postgres does not answer: {error}") from None
+        return known or new_id()
 
     async def _end(self, bridge: "Bridge", why: "Closed | WebSocketDisconnect | None") -> None:
         if self._open.get(bridge.agent_id) is bridge:
