@@ -52,8 +52,6 @@ class Attempt:
     """One attempt in our hands."""
 
     task: Task
-    rehearsed: bool = False
-    """It is a message of a simulation: what is reported goes to its session."""
     running: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     given_up: bool = False
@@ -107,12 +105,12 @@ class Workbench:
     # --- what the agent's beat says -------------------------------------------------------------------
     @property
     def held(self) -> list[Held]:
-        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.rehearsed]
+        return [Held(*attempt.key) for attempt in self._held.values() if not attempt.task.rehearsed]
 
     @property
     def sessions(self) -> list[str]:
         """The dispatches of simulations."""
-        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.rehearsed]
+        return [_message_id(attempt.key) for attempt in self._held.values() if attempt.task.rehearsed]
 
     @property
     def free_slots(self) -> int:
@@ -135,7 +133,7 @@ class Workbench:
                 self._cancel((task_id, number), message.reason, message.instance)
             case SessionDispatch():
                 task = rehearsal.as_task(message, sorted(self._handlers.capabilities))
-                self._take(Attempt(Task(task), rehearsed=True))
+                self._take(Attempt(Task(task, rehearsed=True)))
             case HaltSession():
                 for key in [key for key in self._held if _message_id(key) == message.message_id]:
                     self._cancel(key, message.reason)
@@ -264,7 +262,7 @@ class Workbench:
 
     def _say(self, attempt: Attempt, report: AnyReport, done: Done) -> None:
         """Tell whoever gave us the attempt."""
-        if attempt.rehearsed:
+        if attempt.task.rehearsed:
             self._reporting.post_alone(AGENT_GATEWAY, *rehearsal.as_said(report), done)
         else:
             self._reporting.post(report, done)

@@ -250,8 +250,7 @@ def _state(info: dict[str, Any]) -> StreamState:
     return StreamState(info["config"]["name"], info["created"], state["first_seq"], state["last_seq"])
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970."""
 
     stream_created: str

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -19,6 +20,7 @@ from hivewire_service.clock import SystemClock
 from hivewire_service.health import Health, serving
 from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
+from hivewire_service.retention import Periods
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
 from hivewire_service.stock import Stock
@@ -98,6 +100,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             clock=SystemClock(),
             health=health,
             stream_replicas=settings.stream_replicas,
+            periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
         )
         health.take_stock = Stock(service, parts.meter, settings.data).take
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)

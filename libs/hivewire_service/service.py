@@ -15,7 +15,7 @@ committed to the rejects.
 import asyncio
 import gc
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ import msgspec
 import structlog
 
 from hivewire import codec
+from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
@@ -34,6 +35,7 @@ from hivewire_service.health import Health
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
+from hivewire_service.retention import Cut, Decide, Keeping, Periods, Retention
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.stock import Meter
 from hivewire_service.store import (
@@ -48,8 +50,8 @@ from hivewire_service.store import (
     is_passing,
 )
 from hivewire_service.topology import StreamState, command_stream
-from hivewire_service.turn import BatchFailed, Turn
-from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, keep_house, purge
+from hivewire_service.turn import BatchFailed, Chore, Turn
+from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ class Parts:
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
     meter: Meter = field(default_factory=Meter)
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Service:
@@ -95,6 +98,7 @@ class Service:
         clock: Clock,
         health: Health,
         stream_replicas: int,
+        periods: Periods = Periods(),  # noqa: B008  # it is frozen
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -105,6 +109,7 @@ class Service:
         self._rows = parts.rows
         self._while_owner = parts.while_owner
         self._meter = parts.meter
+        self._retention = Retention(self, parts.keeping, periods, clock.now)
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -113,6 +118,7 @@ class Service:
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
         self._observations: deque[Any] = deque()
+        self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
         self._silence_s = 0.0
         self._pulse = Pulse()
@@ -200,6 +206,17 @@ class Service:
             self._waking_soon = None
         self._wake.set()
 
+    async def do(self, decide: Decide) -> bool:
+        """Let `decide` have a turn of its own, which sees the rows as they stand; return once that is committed.
+
+        Returns:
+            whether there was anything to commit.
+        """
+        chore = Chore(decide, asyncio.get_running_loop().create_future())
+        self._chores.append(chore)
+        self._wake.set()
+        return await chore.done
+
     def silence(self, seconds: float) -> None:
         """Nothing could be heard for so long: deadlines that depend on being heard move."""
         self._silence_s = max(self._silence_s, seconds)
@@ -252,7 +269,7 @@ class Service:
             self._outbox.run(),
             self._pulse.run(self.silence),
             purge(self.bus, self.subjects.command_stream(self.name), lambda: self._position.command_seq),
-            keep_house(self.store, self.clock),
+            self._retention.run(),
         )
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
 
@@ -271,6 +288,7 @@ class Service:
         self.core.extend(term.vacant_s, now)
         self._forget_waiting()
         self._observations.clear()
+        self._chores.clear()
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
@@ -313,7 +331,8 @@ class Service:
         await self._something_to_do()
         if self._lost:
             raise Fenced(f"{self.name}: another owner has the lease")
-        turn = Turn(self.clock.now(), self._take_waiting())
+        chore = self._chores.popleft() if self._chores else None
+        turn = Turn(self.clock.now(), [] if chore else self._take_waiting(), chore)
         await self._reader.resume()
         try:
             await self._decide(turn)
@@ -338,6 +357,8 @@ class Service:
             raise BatchFailed(turn.taken, error) from error
         self._count(turn)
         await self._publish(turn)
+        if chore is not None and not chore.done.done():
+            chore.done.set_result(bool(turn.stored or turn.records))
 
     def _is_worth_committing(self, turn: Turn, unit: Unit) -> bool:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
@@ -349,6 +370,7 @@ class Service:
         """Wait for input, for a deadline, or for a watermark that is worth writing down."""
         if not (
             self._waiting
+            or self._chores
             or (self._observations and not self._waking_soon)
             or self._silence_s
             or self._lost
@@ -388,6 +410,9 @@ class Service:
         return received.stream_created == position.stream_created and received.seq <= position.command_seq
 
     async def _decide(self, turn: Turn) -> None:
+        if turn.chore is not None:
+            await self._decide_chore(turn, turn.chore)
+            return
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
@@ -396,6 +421,17 @@ class Service:
             self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
             self._follow(turn, self.core.advance(turn.now))
+
+    async def _decide_chore(self, turn: Turn, chore: Chore) -> None:
+        try:
+            step = await chore.decide(await self.store.owner(), Cut(turn.now, self._position.event_seq))
+        except Exception as error:
+            if is_passing(error):
+                raise
+            # Nothing has changed yet, and the work of the service does not depend on it.
+            chore.done.set_exception(error)
+        else:
+            self._follow(turn, step)
 
     async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
         """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""
@@ -451,9 +487,10 @@ class Service:
         """Let the facts of a step become the state, and number them for the history."""
         seq = self._position.event_seq + len(turn.stored)
         for event in step.events:
-            self.core.evolve(event)
+            if not isinstance(event, Snapshot):  # the state is what a snapshot says
+                self.core.evolve(event)
+                turn.events.append(event)
             seq += 1
-            turn.events.append(event)
             turn.stored.append(
                 StoredEvent(
                     seq=seq,
@@ -493,13 +530,7 @@ class Service:
         await self._outbox.publish(turn.stored)
 
     def _count(self, turn: Turn) -> None:
-        if turn.taken:
-            metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-        for verb_and_outcome, count in turn.decided.items():
-            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
-        for kind, count in Counter(event.type for event in turn.events).items():
-            metrics.EVENTS.labels(self.name, kind).inc(count)
-        metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
+        turn.count(self.name)
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

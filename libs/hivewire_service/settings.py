@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1
     """Copies of each stream in a NATS cluster."""
+    history_days: Annotated[float, Field(ge=1.0)] = 30.0
+    """How long events are kept. What is asked about a time before it is refused."""
+    ended_days: Annotated[float, Field(ge=1.0)] = 90.0
+    """How long tasks, sessions, questions and messages are kept after their end, and messages that were rejected. No
+    shorter than the history."""
     callables: dict[str, str] = {}
     """Behaviours of simulated agents that are Python callables: name -> `module:function`."""
     wake_commands: dict[str, list[str]] = {}

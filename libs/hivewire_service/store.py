@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 import structlog
 
 from hivewire.errors import NotReachable
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
 COMMAND_TIMEOUT_S = 30.0
+DROP_LOCK_MS = 200
 LEASE_OVER = "HW001"
 """SQLSTATE of `hold_lease`."""
 CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
@@ -60,8 +62,7 @@ class Position:
     event_stream_created: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its number, encoded once for the row and for the bus."""
 
     seq: int
@@ -74,8 +75,7 @@ class StoredEvent:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The reply to a command, kept for its repeats."""
 
     command_id: str
@@ -205,6 +205,38 @@ class Store:
                     f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
                 )
 
+    async def drop_history(self) -> None:
+        """Drop the days of history that no service needs any more and that are on the bus. Any service may do it.
+
+        Raises:
+            asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            positions = await connection.fetch(SQL.positions)
+            needed = [row["history_from"] for row in positions]
+            old = [
+                part
+                for part in await connection.fetch(SQL.partitions)
+                if all(since is not None and part["until"] <= since for since in needed)
+            ]
+            if not old or not needed:
+                return
+            # Whoever commits meanwhile waits no longer than this.
+            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
+            for part in old:
+                if not await self._is_published(connection, part["relname"], positions):
+                    return
+                await connection.execute(f"DROP TABLE IF EXISTS {part['relname']}")
+                log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
+
+    async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:
+        for row in positions:
+            last = await connection.fetchval(f"SELECT max(seq) FROM {partition} WHERE writer = $1", row["service"])
+            if last is not None and last > row["published_seq"]:
+                return False
+        return True
+
     async def read_position(self, connection: asyncpg.Connection) -> Position:
         """The committed position; a new service starts at nothing."""
         await connection.execute(SQL.add_position, self.service)
@@ -300,8 +332,3 @@ class Store:
         """The number of the last own event recorded before `moment`."""
         seq: int = await self.pool.fetchval(SQL.seq_before, self.service, moment, last_seq)
         return seq
-
-    async def drop_old_outcomes(self, before: datetime) -> None:
-        """Remove outcomes that no repeat asks for any more, in bounded steps."""
-        while (await self.pool.execute(SQL.drop_old_outcomes, self.service, before)) != "DELETE 0":
-            pass

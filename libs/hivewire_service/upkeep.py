@@ -1,21 +1,16 @@
-"""What runs beside the loop for as long as it owns the service: the pulse, the purge and the housekeeping."""
+"""What runs beside the loop for as long as it owns the service: the pulse and the purge."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import timedelta
 
-from hivewire import limits
 from hivewire_service.bus import TRANSIENT, Bus
-from hivewire_service.clock import Clock
-from hivewire_service.store import Store
 
 PULSE_S = 1.0
 SILENCE_S_MIN = 2.5
 """A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
 PURGE_EVERY_S = 5.0
-HOUSEKEEPING_EVERY_S = 3600.0
 
 
 class Pulse:
@@ -48,12 +43,3 @@ async def purge(bus: Bus, stream: str, decided: Callable[[], int]) -> None:
             with contextlib.suppress(*TRANSIENT):  # it is tried again with the next commands
                 await bus.purge_below(stream, seq)
                 purged_seq = seq
-
-
-async def keep_house(store: Store, clock: Clock) -> None:
-    """Make the partitions of the days to come, and drop outcomes that no repeat asks for any more."""
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_EVERY_S)
-        now = clock.now()
-        await store.add_event_partitions(now)
-        await store.drop_old_outcomes(now - timedelta(seconds=limits.OUTCOME_KEPT_S))

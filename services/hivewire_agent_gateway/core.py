@@ -10,6 +10,7 @@ from hivewire.commands import sessions as session_commands
 from hivewire.commands.agent_gateway import VERBS, AgentBrief, Published
 from hivewire.events import Event, ForeignEvent
 from hivewire.events.agent import AgentCrashed, AgentEvent, AgentResumed, AgentSpawned
+from hivewire.events.kept import SessionRemoved
 from hivewire.events.session import SessionEvent
 from hivewire.inbox import Beat
 from hivewire.views import SessionBatch, SessionBrief
@@ -96,6 +97,9 @@ class AgentGateway:
         """What did happen."""
         if isinstance(event, ForeignEvent):
             self.recorded.add(event)
+            return
+        if isinstance(event, SessionRemoved):
+            self.sessions.remove(event.session_id)
             return
         if isinstance(event, SessionEvent):
             self.sessions.evolve(event)

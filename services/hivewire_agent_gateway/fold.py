@@ -5,16 +5,17 @@ from typing import Any
 
 import asyncpg
 
-from hivewire import codec
-from hivewire.events import CATALOGUE
+from hivewire.events.kept import AgentSnapshot, SessionRemoved, SessionSnapshot
 from hivewire.events.session import EVENTS, SessionCreated, SessionEvent
 from hivewire.subjects import AGENT_GATEWAY
+from hivewire_agent_gateway.keeping import kept_agent, kept_session
 from hivewire_agent_gateway.registry import Agent, Registry
-from hivewire_agent_gateway.rows import AGENT_EVENTS, SQL, read_agents
+from hivewire_agent_gateway.rows import AGENT_EVENTS, read_agents
 from hivewire_agent_gateway.session_rows import read_sessions
 from hivewire_agent_gateway.sessions import states
 from hivewire_agent_gateway.sessions.session import Session, apply, created
 from hivewire_agent_gateway.states import IllegalTransition
+from hivewire_service.retention import Remains
 
 
 async def differences(connection: asyncpg.Connection) -> list[str]:
@@ -34,21 +35,25 @@ async def _replay(connection: asyncpg.Connection) -> tuple[Registry, dict[str, S
     registry = Registry()
     sessions: dict[str, Session] = {}
     found = []
-    async for row in connection.cursor(SQL.history, AGENT_GATEWAY, sorted(AGENT_EVENTS | _SESSION_EVENTS)):
-        event = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
-        if isinstance(event, codec.Malformed):
-            found.append(f"event {row['seq']}: {event.reason}")
-            continue
+    remains = Remains(connection, AGENT_GATEWAY, _BEGINS, AGENT_EVENTS | _SESSION_EVENTS)
+    for snapshot in await remains.snapshots():
+        if isinstance(snapshot, AgentSnapshot):
+            registry.agents[snapshot.agent_id] = kept_agent(snapshot)
+        elif isinstance(snapshot, SessionSnapshot):
+            sessions[snapshot.session_id] = kept_session(snapshot)
+    async for seq, event in remains.events():
         try:
             if isinstance(event, SessionCreated):
                 sessions[event.session_id] = created(event)
             elif isinstance(event, SessionEvent):
                 apply(sessions[event.session_id], event)
+            elif isinstance(event, SessionRemoved):
+                sessions.pop(event.session_id, None)
             else:
                 registry.evolve(event)
         except (IllegalTransition, states.IllegalTransition) as error:
-            found.append(f"event {row['seq']} of {event.entity} {event.entity_id}: {error}")
-    return registry, sessions, found
+            found.append(f"event {seq} of {event.entity} {event.entity_id}: {error}")
+    return registry, sessions, found + remains.found
 
 
 def _compare(kind: str, name: str, folded: Any, stored: Any, parts: tuple[str, ...]) -> list[str]:
@@ -61,6 +66,7 @@ def _compare(kind: str, name: str, folded: Any, stored: Any, parts: tuple[str, .
     ]
 
 
-_SESSION_EVENTS = frozenset(event.type for event in EVENTS)
+_BEGINS = {"agent": "agent.spawned", "session": "session.created"}
+_SESSION_EVENTS = frozenset(event.type for event in EVENTS) | {SessionRemoved.type}
 _AGENT_FIELDS = tuple(field.name for field in fields(Agent))
 _SESSION_FIELDS = Session.__struct_fields__

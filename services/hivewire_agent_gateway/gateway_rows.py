@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import asyncpg
 
 from hivewire.events import Event
+from hivewire.events.kept import SessionRemoved
 from hivewire.subjects import Subjects
 from hivewire_agent_gateway.core import AgentGateway
-from hivewire_agent_gateway.rows import AgentRows, read_agents
+from hivewire_agent_gateway.rows import SQL, AgentRows, read_agents
 from hivewire_agent_gateway.session_rows import Sender, load_sessions, named, read_sessions, write_sessions
 from hivewire_service.core import Command, Message, Write
 
@@ -51,6 +52,9 @@ class GatewayRows:
         sessions = write_sessions(self._core, events)
         if sessions is not None:
             yield sessions
+        removed = [event.session_id for event in events if isinstance(event, SessionRemoved)]
+        if removed:
+            yield Write(SQL.delete_sessions, (removed,))
 
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]

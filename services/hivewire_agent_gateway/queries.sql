@@ -68,9 +68,6 @@ JOIN foreign_event USING (publisher, event_id)
 INSERT INTO foreign_event (publisher, event_id, recorded_at)
 SELECT publisher, event_id, $1 FROM unnest($2::text[], $3::text[]) AS new (publisher, event_id)
 
--- name: history
-SELECT seq, type, data FROM event WHERE writer = $1 AND type = ANY($2::text[]) ORDER BY seq
-
 -- name: load_sessions
 SELECT row_to_json(kept)::text AS session
 FROM (
@@ -137,3 +134,19 @@ WHERE ($1::bigint IS NULL OR ordinal < $1)
   AND ($5::text IS NULL OR batch_id = $5)
 ORDER BY ordinal DESC
 LIMIT $6
+
+-- name: expired_sessions
+SELECT session_id
+FROM session
+WHERE ended_at < $1 AND (kind <> 'task' OR reported)
+  -- ordinals are not used again
+  AND ordinal < (SELECT max(ordinal) FROM session)
+ORDER BY ended_at
+LIMIT $2
+
+-- name: delete_sessions
+DELETE FROM session WHERE session_id = ANY($1::text[])
+
+-- name: forget_foreign_events
+DELETE FROM foreign_event
+WHERE ctid = ANY(ARRAY(SELECT ctid FROM foreign_event WHERE recorded_at < $1 LIMIT 5000))

@@ -1,7 +1,7 @@
 """Tasks and the queue as they were at a moment, folded from the events up to it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import msgspec
 
 from hivewire import codec, fields
 from hivewire.events import CATALOGUE, Event
+from hivewire.events.kept import TaskRemoved, TaskSnapshot
 from hivewire.events.task import (
     TaskAssigned,
     TaskCancelled,
@@ -25,6 +26,7 @@ from hivewire.views import AttemptView, QueueView, TaskView
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Phase
 from hivewire_broker.rows import SQL
+from hivewire_broker.snapshots import STOOD, KeptTask, kept_task, restore_tasks
 from hivewire_broker.state import State
 from hivewire_broker.stored import updated
 from hivewire_broker.task import Attempt, Task
@@ -33,6 +35,7 @@ from hivewire_service.core import Refusal
 CHUNK: Final = 1_000
 """Tasks whose events are read at a time."""
 WAITING: Final = frozenset({"pending", "blocked"})
+_WITH_RESULT: Final = frozenset({"pending_approval", "completed"})
 
 
 class Past:
@@ -43,6 +46,7 @@ class Past:
         self._created: TaskCreated | None = None
         self._assigned: dict[int, TaskAssigned] = {}
         self._result: msgspec.Raw = fields.NULL
+        self._texts_dropped = False
         self._updated_at: datetime | None = None
 
     def add(self, event: TaskEvent, recorded_at: datetime) -> None:
@@ -61,6 +65,42 @@ class Past:
                 self._result = fields.NULL
         evolve(self._state, event)
         self._updated_at = recorded_at
+
+    def restore(self, kept: KeptTask) -> None:
+        """Begin with a snapshot."""
+        self._created = kept.created
+        self._assigned = {assigned.attempt: assigned for assigned in kept.assigned}
+        self._updated_at = kept.updated_at
+        self._texts_dropped = True
+        self._know_phase(kept.created.phase_id)
+        restore_tasks(self._state, [kept])
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to show."""
+        return self._created is not None
+
+    def state(self, ordinal: int) -> msgspec.Raw:
+        """The task as a snapshot holds it."""
+        created, task = self._created, self.task
+        assert created is not None
+        assert self._updated_at is not None
+        kept = KeptTask(
+            created=msgspec.structs.replace(created, payload=fields.NULL),
+            ordinal=ordinal,
+            updated_at=self._updated_at,
+            assigned=list(self._assigned.values()),
+            **{name: getattr(task, name) for name in STOOD},
+        )
+        return codec.raw(kept)
+
+    def complete(self, payload: msgspec.Raw, result: msgspec.Raw) -> None:
+        """Take what a snapshot left out from the row, which never changes it."""
+        assert self._created is not None
+        if self._texts_dropped:
+            self._created = msgspec.structs.replace(self._created, payload=payload)
+            if self.task.status in _WITH_RESULT and self._result is fields.NULL:
+                self._result = result
 
     def _know_phase(self, phase_id: str | None) -> None:
         """Of the task's phase nothing matters here but that it is there."""
@@ -165,10 +205,38 @@ async def _completed(connection: asyncpg.Connection, tasks: Iterable[Task], mome
 
 
 async def _fold(connection: asyncpg.Connection, task_ids: Sequence[str], moment: datetime) -> dict[str, Past]:
-    folded: defaultdict[str, Past] = defaultdict(Past)
-    for row in await connection.fetch(SQL.events_of, BROKER, task_ids, moment):
-        folded[row["entity_id"]].add(_event(row), row["recorded_at"])
+    rows = await connection.fetch(SQL.events_of, BROKER, task_ids, moment)
+    folded = _folded(rows, lambda snapshot: snapshot.as_of <= moment)
+    for row in await connection.fetch(SQL.kept_texts, list(folded)):
+        payload, result = (msgspec.Raw((text or "null").encode()) for text in (row["payload"], row["result"]))
+        folded[row["task_id"]].complete(payload, result)
     return folded
+
+
+async def fold_through(connection: asyncpg.Connection, task_ids: Sequence[str], last_seq: int) -> dict[str, Past]:
+    """These tasks as the events up to a number left them, and the snapshots among those."""
+    rows = await connection.fetch(SQL.events_through, BROKER, task_ids, last_seq)
+    return _folded(rows, lambda snapshot: snapshot.through <= last_seq)
+
+
+def _folded(rows: Sequence[asyncpg.Record], fits: Callable[[TaskSnapshot], bool]) -> dict[str, Past]:
+    """The tasks of these events; each begins with the last of its snapshots that fits."""
+    events = [(row["seq"], row["recorded_at"], _event(row)) for row in rows]
+    snapshots = {event.task_id: event for _, _, event in events if isinstance(event, TaskSnapshot) and fits(event)}
+    folded: defaultdict[str, Past] = defaultdict(Past)
+    for task_id, snapshot in snapshots.items():
+        folded[task_id].restore(kept_task(snapshot))
+    for seq, recorded_at, event in events:
+        base = snapshots.get(event.task_id)
+        if base is not None and seq <= base.through:
+            continue
+        if isinstance(event, TaskRemoved):
+            folded.pop(event.task_id, None)
+        elif isinstance(event, TaskEvent):
+            past = folded[event.task_id]
+            if past.known or isinstance(event, TaskCreated):
+                past.add(event, recorded_at)
+    return {task_id: past for task_id, past in folded.items() if past.known}
 
 
 def _event(row: asyncpg.Record) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from hivewire.events import task as events
 from hivewire.events.base import Event
 from hivewire.events.initiative import InitiativeEvent
+from hivewire.events.kept import AgentRemembered, TaskRemoved
 from hivewire.events.phase import PhaseEvent
 from hivewire.events.replay import ReplayEvent
 from hivewire_broker import phase_evolve, replays
@@ -34,6 +35,9 @@ def evolve(state: State, event: Event) -> None:
     if isinstance(event, (PhaseEvent, InitiativeEvent)):
         phase_evolve.evolve(state, event)
         return
+    if isinstance(event, (TaskRemoved, AgentRemembered)):
+        _kept(state, event)
+        return
     if isinstance(event, ReplayEvent):
         replays.evolve(state.replays, event)
         return
@@ -52,6 +56,16 @@ def evolve(state: State, event: Event) -> None:
         state.end(task)
     else:
         state.settle(task)
+
+
+def _kept(state: State, event: TaskRemoved | AgentRemembered) -> None:
+    if isinstance(event, AgentRemembered):
+        state.history[event.agent_id] = History(*(getattr(event, name) for name in History.__struct_fields__))
+        return
+    task = state.tasks.get(event.task_id)
+    if task is not None and not task.ended:
+        raise IllegalTransition(f"{event.type} cannot happen to a task that is {task.status}")
+    state.remove(event.task_id)
 
 
 def kinship(

@@ -10,6 +10,7 @@ from hivewire.errors import BadUsage
 from hivewire.events.agent import AgentWaiting
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, Subjects
 from hivewire_broker.core import Broker
+from hivewire_broker.keeping import keeping
 from hivewire_broker.metrics import BrokerMeter
 from hivewire_broker.presence import FleetSeen, WaitsSeen
 from hivewire_broker.reads import READS
@@ -29,7 +30,13 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
     core = Broker(settings.hive, weights, settings.owner_rate, settings.wake_timeout_seconds)
     replayer = Replayer(core, settings)
     beside = (follow_agents, follow_beats, follow_waits, replayer.run)
-    return Parts(core, TaskRows(core, subjects, replayer.committed), while_owner=beside, meter=BrokerMeter(core))
+    return Parts(
+        core,
+        TaskRows(core, subjects, replayer.committed),
+        while_owner=beside,
+        meter=BrokerMeter(core),
+        keeping=keeping(core),
+    )
 
 
 def read_weights(file: Path) -> dict[str, float]:

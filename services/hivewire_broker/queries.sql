@@ -251,9 +251,6 @@ SELECT task_id, title, sender, owner, content_hash, created_at, idempotency_key,
 FROM task
 WHERE task_id = ANY($1::text[])
 
--- name: history
-SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
-
 -- name: task
 SELECT * FROM task WHERE task_id = $1
 
@@ -434,10 +431,54 @@ SELECT task_id, ordinal FROM task WHERE ended_at > $1 AND created_at <= $1
 SELECT task_id FROM task WHERE task_id = ANY($1::text[]) AND status = 'completed' AND ended_at <= $2
 
 -- name: events_of
-SELECT entity_id, recorded_at, type, data
+SELECT seq, entity_id, recorded_at, type, data
 FROM event
-WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.') AND recorded_at <= $3
+WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.')
+  AND (recorded_at <= $3 OR type = 'task.snapshot')
 ORDER BY seq
+
+-- name: events_through
+SELECT seq, entity_id, recorded_at, type, data
+FROM event
+WHERE writer = $1 AND entity_id = ANY($2::text[]) AND starts_with(type, 'task.')
+  AND (seq <= $3 OR type = 'task.snapshot')
+ORDER BY seq
+
+-- name: ordinals
+SELECT task_id, ordinal FROM task WHERE task_id = ANY($1::text[])
+
+-- name: kept_texts
+SELECT task_id, payload, result FROM task WHERE task_id = ANY($1::text[])
+
+-- name: expired_tasks
+SELECT task_id
+FROM task
+WHERE ended_at < $1
+  -- ordinals are not used again
+  AND ordinal < (SELECT max(ordinal) FROM task)
+  AND (phase_id IS NULL OR phase_id IN (SELECT phase_id FROM phase WHERE status = 'completed'))
+  -- what is not there counts as completed
+  AND (status = 'completed' OR NOT EXISTS (SELECT FROM task_dependency WHERE depends_on_id = task.task_id))
+ORDER BY ended_at
+LIMIT $2
+
+-- name: delete_tasks
+DELETE FROM task WHERE task_id = ANY($1::text[])
+
+-- name: delete_dependencies
+DELETE FROM task_dependency WHERE task_id = ANY($1::text[])
+
+-- name: delete_attempts
+DELETE FROM attempt WHERE task_id = ANY($1::text[])
+
+-- name: histories_to_remember
+SELECT agent_id
+FROM agent_history
+WHERE NOT EXISTS (
+    SELECT FROM event
+    WHERE event.entity_id = agent_history.agent_id AND type = 'agent.remembered' AND recorded_at >= $1
+)
+LIMIT $2
 
 -- name: history_bounds
 SELECT now(), min(lower_bound)

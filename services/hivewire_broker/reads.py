@@ -107,9 +107,12 @@ async def queue(connection: asyncpg.Connection, query: QueueAsOf, _sender: str) 
     if refusal is not None:
         return refusal
     counts = await connection.fetchrow(SQL.queue_counts, sorted(PLANNING))
-    rows = await connection.fetch(SQL.queue_head, *after, query.limit, _AGEING_US)
+    rows = await connection.fetch(SQL.queue_head, *after, query.limit + 1, _AGEING_US)
     assert counts is not None
-    return QueueView(counts["queued"], counts["ready"], counts["blocked"], [_view(row) for row in rows])
+    last = rows[query.limit - 1] if len(rows) > query.limit else None
+    cursor = f"{last['place']}.{last['ordinal']}" if last else None
+    items = [_view(row) for row in rows[: query.limit]]
+    return QueueView(counts["queued"], counts["ready"], counts["blocked"], items, cursor)
 
 
 async def next_task(connection: asyncpg.Connection, _query: Nothing, _sender: str) -> TaskView | Refusal:

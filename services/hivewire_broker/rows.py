@@ -13,6 +13,7 @@ from hivewire import codec
 from hivewire.commands.broker import Approve, Retry, Update
 from hivewire.events import Event
 from hivewire.events.agent import AgentWaiting
+from hivewire.events.kept import TaskRemoved
 from hivewire.events.task import (
     TaskAssigned,
     TaskCancelled,
@@ -93,6 +94,9 @@ class TaskRows:
         yield from changes.tasks(self._broker.state, now)
         yield from changes.attempts(self._broker.state)
         yield from changes.histories(self._broker.state)
+        removed = [event.task_id for event in events if isinstance(event, TaskRemoved)]
+        for sql in (SQL.delete_tasks, SQL.delete_dependencies, SQL.delete_attempts) if removed else ():
+            yield Write(sql, (removed,))
 
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]

@@ -278,6 +278,11 @@ class State:
             else:
                 del self.tasks[task_id]
 
+    def remove(self, task_id: str) -> None:
+        """An ended task is no more. Nothing that could wait for it is left."""
+        self.tasks.pop(task_id, None)
+        self._ended.pop(task_id, None)
+
     def add_phase(self, phase: Phase) -> None:
         """Know a phase. What it depends on is known before."""
         self.phases[phase.phase_id] = phase

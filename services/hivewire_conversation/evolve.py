@@ -7,6 +7,7 @@ from hivewire import codec
 from hivewire.events import Event
 from hivewire.events import conversation as events
 from hivewire.events.agent import AgentWaiting
+from hivewire.events.kept import ConversationRemoved
 from hivewire.graph import GraphSpec
 from hivewire_conversation.conversation import Conversation, Message, Wait
 from hivewire_conversation.state import State
@@ -30,6 +31,8 @@ def evolve(state: State, event: Event) -> None:
             _message(state, event)
         case AgentWaiting():
             _waiting(state, event)
+        case ConversationRemoved():
+            state.remove(event.conversation_id)
         case events.GraphSet():
             state.set_graph(GraphSpec(nodes=event.nodes, edges=event.edges))
         case events.GraphCleared():

@@ -5,16 +5,18 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from hivewire import codec
-from hivewire.events import CATALOGUE
+from hivewire.events.kept import ConversationSnapshot
 from hivewire.subjects import CONVERSATION
 from hivewire_conversation.conversation import Conversation, Message
 from hivewire_conversation.evolve import evolve
+from hivewire_conversation.keeping import kept_conversation
 from hivewire_conversation.rows import SQL, read_graph
 from hivewire_conversation.state import State
 from hivewire_conversation.states import IllegalTransition
 from hivewire_conversation.stored import conversation_of, message_of, wait_of
+from hivewire_service.retention import Remains
 
+_BEGINS = {"conversation": "conversation.created", "message": "message.sent"}
 _REMEMBERED = frozenset({"grace_s"})
 """What is kept in memory only."""
 
@@ -40,16 +42,16 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
 async def _replay(connection: asyncpg.Connection) -> tuple[State, list[str]]:
     state = State()
     found = []
-    async for row in connection.cursor(SQL.history, CONVERSATION):
-        event = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
-        if isinstance(event, codec.Malformed):
-            found.append(f"event {row['seq']}: {event.reason}")
-            continue
+    remains = Remains(connection, CONVERSATION, _BEGINS)
+    for snapshot in await remains.snapshots():
+        if isinstance(snapshot, ConversationSnapshot):
+            state.put(kept_conversation(snapshot))
+    async for seq, event in remains.events():
         try:
             evolve(state, event)
         except IllegalTransition as error:
-            found.append(f"event {row['seq']} of {event.entity_id}: {error}")
-    return state, found
+            found.append(f"event {seq} of {event.entity_id}: {error}")
+    return state, found + remains.found
 
 
 def _compare(what: str, folded: dict[Any, Any], stored: dict[Any, Any]) -> list[str]:

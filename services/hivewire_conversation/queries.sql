@@ -119,5 +119,28 @@ WHERE ($1::timestamptz IS NULL OR (asked_at, conversation_id) < ($1, $2::text))
 ORDER BY asked_at DESC, conversation_id DESC
 LIMIT $7
 
--- name: history
-SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
+-- name: expired_conversations
+SELECT conversation_id FROM conversation WHERE ended_at < $1 ORDER BY ended_at LIMIT $2
+
+-- name: delete_conversations
+DELETE FROM conversation WHERE conversation_id = ANY($1::text[])
+
+-- name: graph_is_told
+SELECT EXISTS (
+    SELECT FROM event WHERE writer = $1 AND entity_id = $2 AND type = 'graph.set' AND recorded_at >= $3
+)
+
+-- name: forget_messages
+DELETE FROM message WHERE message_id = ANY(ARRAY(SELECT message_id FROM message WHERE ended_at < $1 LIMIT 5000))
+
+-- name: forget_waits
+DELETE FROM conversation_wait
+WHERE ctid = ANY(ARRAY(
+    SELECT wait.ctid
+    FROM conversation_wait AS wait
+    WHERE waiting_since IS NULL AND $1::timestamptz IS NOT NULL
+      AND NOT EXISTS (
+          SELECT FROM attempt WHERE attempt.task_id = wait.task_id AND attempt.attempt = wait.attempt
+      )
+    LIMIT 5000
+))

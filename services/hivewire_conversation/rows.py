@@ -14,6 +14,7 @@ from hivewire.envelope import Envelope
 from hivewire.events import Event
 from hivewire.events import conversation as events
 from hivewire.events.agent import AgentWaiting
+from hivewire.events.kept import ConversationRemoved
 from hivewire.graph import GraphSpec
 from hivewire.inbox import ANSWER, MESSAGE, QUESTION, MessageReceived, QuestionAsked, QuestionEnded, inbox_type
 from hivewire.subjects import CONVERSATION, Subjects
@@ -107,6 +108,9 @@ class ConversationRows:
         del records, now
         yield from self._conversations(committed)
         yield from _messages(committed)
+        removed = [e.conversation_id for e in committed if isinstance(e, ConversationRemoved)]
+        if removed:
+            yield Write(SQL.delete_conversations, (removed,))
         waits = {(e.task_id, e.attempt): _wait(e) for e in committed if isinstance(e, AgentWaiting)}
         if waits:
             yield Write(SQL.write_waits, columns([wait_row(attempt, wait) for attempt, wait in waits.items()]))

@@ -68,6 +68,13 @@ class State:
         self.graph_spec = spec
         self.graph = None if spec is None else Graph.of(spec)
 
+    def remove(self, conversation_id: str) -> None:
+        """An ended question is no more."""
+        conversation = self.conversations.pop(conversation_id, None)
+        if conversation is not None:
+            _drop(self.ends_for, conversation.asker, conversation_id)
+        self._ended.pop(conversation_id, None)
+
     def forget_old(self) -> None:
         """Drop the ended questions that are beyond what is remembered. Not during a turn: it writes their rows."""
         while len(self._ended) > ENDED_REMEMBERED_MAX:

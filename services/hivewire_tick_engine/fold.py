@@ -1,16 +1,23 @@
 """Whether the tables of simulations are what the history adds up to."""
 
+from collections.abc import Collection, Mapping
+from typing import Final
+
 import asyncpg
 import msgspec
 
 from hivewire import codec
 from hivewire.events.simulation import CATALOGUE, SimulationCreated, SimulationEvent, SimulationReset
 from hivewire.subjects import TICK_ENGINE
+from hivewire_service.retention import Remains
 from hivewire_tick_engine.changes import Changes, Message
 from hivewire_tick_engine.evolve import evolve
-from hivewire_tick_engine.rows import SQL, read_simulation
+from hivewire_tick_engine.rows import SQL, read_simulation, restored
 from hivewire_tick_engine.state import Simulation, Snapshot
 from hivewire_tick_engine.states import IllegalTransition
+
+_BEGINS: Final[Mapping[str, str]] = {}
+"""Whether a simulation is known says its table."""
 
 
 async def differences(connection: asyncpg.Connection) -> list[str]:
@@ -20,21 +27,28 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
     firsts: dict[str, int] = {}
     found: list[str] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for row in connection.cursor(SQL.history, TICK_ENGINE):
-            event = codec.decode_as(row["data"].encode(), CATALOGUE[row["type"]], row["type"])
-            if isinstance(event, codec.Malformed):
-                found.append(f"event {row['seq']}: {event.reason}")
+        # Where the first events are gone, the snapshot is all that there is to begin with.
+        begun = {row["simulation_id"]: row for row in await connection.fetch(SQL.known_by_snapshots, TICK_ENGINE)}
+        simulations |= {simulation_id: restored(row) for simulation_id, row in begun.items()}
+        firsts |= {simulation_id: row["first_seq"] for simulation_id, row in begun.items()}
+        remains = Remains(connection, TICK_ENGINE, _BEGINS, catalogue=CATALOGUE)
+        await remains.snapshots()
+        async for seq, event in remains.events():
+            partly = begun.get(event.simulation_id)
+            if partly is not None and seq <= partly["snapshot_seq"]:
                 continue
             try:
                 evolve(simulations, event)
             except IllegalTransition as error:
-                found.append(f"event {row['seq']} of simulation {event.simulation_id}: {error}")
+                found.append(f"event {seq} of simulation {event.simulation_id}: {error}")
                 continue
             if isinstance(event, (SimulationCreated, SimulationReset)):
-                firsts[event.simulation_id] = row["seq"]
-            _note(statuses, simulations, event)
+                firsts[event.simulation_id] = seq
+            if partly is None:
+                _note(statuses, simulations, event)
+        found += remains.found
         found += await _compare_simulations(connection, simulations, firsts)
-        found += await _compare_messages(connection, statuses)
+        found += await _compare_messages(connection, statuses, begun.keys())
     return found
 
 
@@ -91,8 +105,11 @@ def _plain(snapshot: Snapshot) -> object:
     return msgspec.json.decode(msgspec.json.encode(snapshot))
 
 
-async def _compare_messages(connection: asyncpg.Connection, statuses: dict[Message, str]) -> list[str]:
-    kept = {tuple(row)[:3]: row["status"] for row in await connection.fetch(SQL.all_messages)}
+async def _compare_messages(
+    connection: asyncpg.Connection, statuses: dict[Message, str], partly: Collection[str]
+) -> list[str]:
+    rows = await connection.fetch(SQL.all_messages)
+    kept = {tuple(row)[:3]: row["status"] for row in rows if row["simulation_id"] not in partly}
     return [
         f"message {key}: {kept.get(key, 'no row')}, its events say {statuses.get(key, 'nothing')}"
         for key in sorted(statuses.keys() | kept.keys())

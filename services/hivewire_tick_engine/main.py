@@ -9,6 +9,7 @@ from hivewire_service.service import Parts
 from hivewire_service.settings import Settings
 from hivewire_tick_engine.callables import Callables, registered
 from hivewire_tick_engine.core import TickEngine
+from hivewire_tick_engine.keeping import keeping
 from hivewire_tick_engine.metrics import TickMeter
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
@@ -21,7 +22,7 @@ def parts(settings: Settings, _subjects: Subjects) -> Parts:
     core = TickEngine(targets.keys())
     callables, sessions = Callables(core, targets), Sessions(core, settings)
     rows = SimulationRows(core, callables.committed, sessions.committed)
-    return Parts(core, rows, while_owner=(callables.run, sessions.run), meter=TickMeter(core))
+    return Parts(core, rows, while_owner=(callables.run, sessions.run), meter=TickMeter(core), keeping=keeping(rows))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)

@@ -101,7 +101,7 @@ WHERE simulation_id = $1 AND run = $2 AND status = 'dispatched'
 ORDER BY number
 
 -- name: live_sessions
-SELECT session.session_id, simulation.run, simulation.tick
+SELECT session.session_id, simulation.run, simulation.tick, simulation.status = 'completed' AS over
 FROM session
 JOIN simulation USING (simulation_id)
 WHERE session.ended_at IS NULL AND session.kind = 'simulation'
@@ -129,8 +129,24 @@ WHERE simulation_id = $1 AND run = $2
 GROUP BY sender, target
 ORDER BY sender, target
 
--- name: history
-SELECT seq, type, data FROM event WHERE writer = $1 ORDER BY seq
-
 -- name: all_messages
 SELECT simulation_id, run, number, status FROM simulation_message
+
+-- name: has_event
+SELECT EXISTS (SELECT FROM event WHERE writer = $1 AND seq = $2)
+
+-- name: behind
+SELECT simulation_id
+FROM simulation
+LEFT JOIN simulation_snapshot AS snapshot USING (simulation_id)
+WHERE first_seq <= $1 AND coalesce(snapshot.seq, 0) < $1
+LIMIT $2
+
+-- name: known_by_snapshots
+SELECT simulation.*, snapshot.seq AS snapshot_seq, snapshot.body
+FROM simulation
+JOIN simulation_snapshot AS snapshot USING (simulation_id)
+WHERE NOT EXISTS (
+    SELECT FROM event
+    WHERE writer = $1 AND entity_id = simulation.simulation_id AND type = 'simulation.created'
+)

@@ -27,7 +27,7 @@ from hivewire_service.answer import Query
 from hivewire_service.core import Refusal
 from hivewire_service.history import decode_cursor, encode_cursor
 from hivewire_tick_engine import recording
-from hivewire_tick_engine.rows import CHUNK, SQL, read_events
+from hivewire_tick_engine.rows import CHUNK, SQL, begins, read_events
 
 SCANNED_MAX = 50_000
 """Events that one page of a filtered listing looks at; the next page goes on behind them."""
@@ -155,6 +155,8 @@ async def replay(connection: asyncpg.Connection, query: OneSimulation, _sender: 
     row = await connection.fetchrow(SQL.find, query.simulation_id)
     if row is None:
         return _unknown(query.simulation_id)
+    if not await begins(connection, row):
+        return _too_old(query.simulation_id)
     again = recording.Replay()
     try:
         async for event in _record(connection, row):
@@ -176,6 +178,8 @@ async def diff(connection: asyncpg.Connection, query: TwoSimulations, _sender: s
             return _unknown(simulation_id)
         if row["last_seq"] - row["first_seq"] > recording.COMPARED_EVENTS_MAX:
             return Refusal(f"simulation {simulation_id!r} has too long a history to be compared", 422)
+        if not await begins(connection, row):
+            return _too_old(simulation_id)
         records.append([event async for event in _record(connection, row)])
     ticks, compared, difference = recording.compare(*records)
     return Comparison(difference is None, ticks, compared, difference)
@@ -190,6 +194,10 @@ READS: Mapping[str, Query] = {
     "replay": Query(OneSimulation, replay),
     "diff": Query(TwoSimulations, diff),
 }
+
+
+def _too_old(simulation_id: str) -> Refusal:
+    return Refusal(f"the history of simulation {simulation_id!r} is not kept any more from its beginning", 410)
 
 
 def _record(connection: asyncpg.Connection, row: asyncpg.Record) -> AsyncIterator[SimulationEvent]:

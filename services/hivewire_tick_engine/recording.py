@@ -154,7 +154,7 @@ def fork_refused(source: Simulation, record: Sequence[SimulationEvent], data: Fo
         text = f"more than {FORK_EVENTS_MAX} events lie before tick {data.at}: fork at an earlier one"
         return Refusal(text, 422)
     if not record or (data.at and not any(isinstance(e, TickAdvanced) and e.tick == data.at for e in record)):
-        return Refusal(f"tick {data.at} is not stored yet; try again", 409)
+        return Refusal(f"tick {data.at} is not in the history: it is too old, or not stored yet", 409)
     return _edit_refused(source, record, data.edit)
 
 

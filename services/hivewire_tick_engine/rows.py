@@ -3,7 +3,7 @@ ticks did, however much waits and however long the history is."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -33,6 +33,12 @@ Told = Callable[[Sequence[Event], Sequence[Any]], None]
 """Hears what a commit made true, and what follows from it."""
 
 
+class TakeSnapshot(NamedTuple):
+    """Write a snapshot of a simulation, although nothing happened in it."""
+
+    simulation_id: str
+
+
 class SimulationRows:
     """Keeps the core's simulations in Postgres. Implements `Rows`."""
 
@@ -54,19 +60,22 @@ class SimulationRows:
         self._core.forget_ended()
         named = {command.data.simulation_id for command in commands}
         named |= {command.data.fork_id for command in commands if isinstance(command.data, Fork)}
-        missing = sorted(named - self._core.simulations.keys())
-        if missing:
-            async for simulation in self._read(connection, missing):
-                self._core.add(simulation)
+        await self.bring(connection, sorted(named))
         self._core.records.clear()
         for command in commands:
             if isinstance(command.data, Fork):
                 source, at = command.data.simulation_id, command.data.at
                 self._core.records[source, at] = await read_record(connection, source, at)
 
+    async def bring(self, connection: asyncpg.Connection, simulation_ids: Sequence[str]) -> None:
+        """Have these simulations in memory, as far as there are any."""
+        missing = [name for name in simulation_ids if name not in self._core.simulations]
+        if missing:
+            async for simulation in self._read(connection, missing):
+                self._core.add(simulation)
+
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
         """The statements that make the tables equal to the state after `events`."""
-        del records
         changes = Changes(self._core.simulations)
         changes.collect(events)
         if changes.touched:
@@ -79,7 +88,7 @@ class SimulationRows:
         ):
             if rows:
                 yield Write(sql, _columns(rows))
-        snapshots = list(self._snapshots(changes))
+        snapshots = [*self._snapshots(changes), *self._asked_for(records)]
         if snapshots:
             yield Write(SQL.write_snapshots, (TICK_ENGINE, *_columns(snapshots)))
 
@@ -103,6 +112,13 @@ class SimulationRows:
                 unsaved = 0
             self._unsaved[simulation_id] = unsaved
 
+    def _asked_for(self, records: Sequence[Any]) -> Iterable[tuple[str, int, str]]:
+        for record in records:
+            if isinstance(record, TakeSnapshot):
+                simulation = self._core.simulations[record.simulation_id]
+                self._unsaved[record.simulation_id] = 0
+                yield record.simulation_id, 0, codec.encode(simulation.snapshot()).decode()
+
     async def _read(self, connection: asyncpg.Connection, simulation_ids: list[str]) -> AsyncIterator[Simulation]:
         for row in await connection.fetch(SQL.load, simulation_ids):
             simulation, unsaved = await read_simulation(connection, row)
@@ -116,9 +132,7 @@ async def read_simulation(connection: asyncpg.Connection, row: asyncpg.Record) -
     simulations: dict[str, Simulation] = {}
     seq = row["first_seq"] - 1
     if row["body"] is not None:
-        simulation = simulations[simulation_id] = Simulation(simulation_id, row["created_by"], row["title"])
-        simulation.forked_from, simulation.forked_at = row["forked_from"], row["forked_at"]
-        simulation.restore(msgspec.json.decode(row["body"], type=Snapshot))
+        simulations[simulation_id] = restored(row)
         seq = row["snapshot_seq"]
     unsaved = 0
     async for event in read_events(connection, simulation_id, seq, row["last_seq"]):
@@ -127,16 +141,30 @@ async def read_simulation(connection: asyncpg.Connection, row: asyncpg.Record) -
     return simulations[simulation_id], unsaved
 
 
+def restored(row: asyncpg.Record) -> Simulation:
+    """A simulation as its snapshot has it."""
+    simulation = Simulation(row["simulation_id"], row["created_by"], row["title"])
+    simulation.forked_from, simulation.forked_at = row["forked_from"], row["forked_at"]
+    simulation.restore(msgspec.json.decode(row["body"], type=Snapshot))
+    return simulation
+
+
 async def read_record(connection: asyncpg.Connection, simulation_id: str, until_tick: int) -> list[SimulationEvent]:
     """The events of a simulation's present run up to those that belong to a tick; one too many if they are too many."""
     row = await connection.fetchrow(SQL.find, simulation_id)
     record: list[SimulationEvent] = []
-    if row is not None:
+    if row is not None and await begins(connection, row):
         async for event in read_events(connection, simulation_id, row["first_seq"] - 1, row["last_seq"]):
             if event.tick > until_tick or len(record) > FORK_EVENTS_MAX:
                 break
             record.append(event)
     return record
+
+
+async def begins(connection: asyncpg.Connection, row: asyncpg.Record) -> bool:
+    """Whether the history of a simulation's present run is there from its beginning."""
+    whole: bool = await connection.fetchval(SQL.has_event, TICK_ENGINE, row["first_seq"])
+    return whole
 
 
 async def read_events(

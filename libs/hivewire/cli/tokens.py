@@ -65,10 +65,15 @@ async def create(
 async def listing(hive: "Client", *, as_json: AsJson = False) -> None:
     """List the tokens, without the tokens themselves."""
     from hivewire.admin import ListTokens
+    from hivewire.limits import LIST_ITEMS_MAX
+    from hivewire.paging import PageOf, items_by
     from hivewire.subjects import AGENT_GATEWAY
     from hivewire.views import TokenView
 
-    found = await hive.connection.admin(AGENT_GATEWAY, "tokens", ListTokens(), list[TokenView])
+    async def ask(asked: ListTokens) -> PageOf[TokenView]:
+        return await hive.connection.admin(AGENT_GATEWAY, "tokens", asked, PageOf[TokenView])
+
+    found = [one async for one in items_by(ask, ListTokens(LIST_ITEMS_MAX))]
     if as_json:
         print_json(found)
         return

@@ -10,6 +10,7 @@ from hivewire.events import (
     agent,
     conversation,
     initiative,
+    kept,
     log,
     merge,
     page,
@@ -30,7 +31,7 @@ __all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
 _MODULES = (
-    *(simulation, task, phase, initiative, replay, agent, session, conversation),
+    *(simulation, task, phase, initiative, replay, agent, session, conversation, kept),
     *(merge, page, process, server, worktree, account, preview, log),
 )
 

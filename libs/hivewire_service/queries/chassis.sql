@@ -71,3 +71,20 @@ LIMIT $4
 
 -- name: seq_before
 SELECT coalesce(min(seq) - 1, $3) FROM event WHERE writer = $1 AND recorded_at >= $2
+
+-- name: drop_old_rejects
+DELETE FROM reject
+WHERE reject_id IN (SELECT reject_id FROM reject WHERE service = $1 AND rejected_at < $2 LIMIT 5000)
+
+-- name: partitions
+SELECT relname, bounds[1]::timestamptz AS first, bounds[2]::timestamptz AS until
+FROM pg_inherits
+JOIN pg_class ON pg_class.oid = inhrelid,
+LATERAL (
+    SELECT regexp_match(pg_get_expr(relpartbound, inhrelid), $$FROM \('([^']+)'\) TO \('([^']+)'\)$$) AS bounds
+) AS range
+WHERE inhparent = 'event'::regclass
+ORDER BY first
+
+-- name: positions
+SELECT service, published_seq, history_from FROM position

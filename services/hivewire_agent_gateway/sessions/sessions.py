@@ -77,6 +77,11 @@ class Sessions:
         if session.state != before or event.type == "session.action_failed":
             self._arm(session)
 
+    def remove(self, session_id: str) -> None:
+        """An ended session is no more."""
+        self.by_id.pop(session_id, None)
+        self._ended.pop(session_id, None)
+
     def forget_old(self) -> None:
         """Drop the oldest ended sessions, so that memory does not grow with history."""
         while len(self._ended) > ENDED_REMEMBERED_MAX:

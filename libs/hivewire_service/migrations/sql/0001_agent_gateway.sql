@@ -64,6 +64,7 @@ CREATE UNIQUE INDEX session_by_age ON session (ordinal);
 CREATE INDEX session_live ON session (ordinal) WHERE ended_at IS NULL;
 CREATE INDEX session_by_ref ON session (external_ref, ordinal) WHERE external_ref IS NOT NULL;
 CREATE INDEX session_by_agent ON session (agent_id, ordinal);
+CREATE INDEX session_ended ON session (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_unreported ON session (ordinal) WHERE kind = 'task' AND NOT reported;
 
 -- Tokens of the HTTP door. Only a hash is kept: a token has 256 bits of its own, so a fast hash is enough.
@@ -89,7 +90,7 @@ CREATE TABLE signing_secret (
     secret text NOT NULL
 );
 
--- By what events from outside are recognised when they come again. Kept as long as the events themselves.
+-- By what events from outside are recognised when they come again.
 CREATE TABLE foreign_event (
     publisher   text NOT NULL,
     event_id    text NOT NULL,

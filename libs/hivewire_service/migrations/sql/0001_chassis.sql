@@ -30,7 +30,9 @@ CREATE TABLE position (
     -- the last event written, and the last one known to be on the bus (of the stream born then)
     event_seq            bigint NOT NULL DEFAULT 0,
     published_seq        bigint NOT NULL DEFAULT 0,
-    event_stream_created text
+    event_stream_created text,
+    -- the service needs no event before this moment: whatever it has a row of follows from the others
+    history_from         timestamptz
 ) WITH (fillfactor = 50);
 
 -- Append-only history, and the outbox: each writer publishes its own rows past its watermark.
@@ -73,3 +75,4 @@ CREATE TABLE reject (
     body        bytea NOT NULL,
     rejected_at timestamptz NOT NULL
 );
+CREATE INDEX reject_by_age ON reject (rejected_at);
