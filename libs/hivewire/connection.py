@@ -40,6 +40,7 @@ PING_INTERVAL_S = 10
 PINGS_OUTSTANDING_MAX = 2
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 5.0
+JETSTREAM_S_MAX = 2.0
 HEADER_BYTES = 64
 """More than the fixed part of the headers of any command."""
 
@@ -383,6 +384,18 @@ class Connection:
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         return RoundTrip(_version(self._nats), seconds)
+
+    async def ask_jetstream(self, request: str) -> bytes:
+        """What JetStream's API says of itself, such as to `STREAM.LIST`.
+
+        Raises:
+            NotReachable: it said nothing.
+        """
+        try:
+            answer: bytes = (await self._nats.request(f"$JS.API.{request}", timeout=JETSTREAM_S_MAX)).data
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotReachable(f"JetStream did not answer: {error or 'timeout'}") from error
+        return answer
 
     # --- what NATS tells ------------------------------------------------------------------------------
     async def _on_error(self, error: Exception) -> None:
