@@ -10,6 +10,7 @@ PARTS = {
     "latency": "completed",
     "throughput": "share_of_floor",
     "events": "events_per_s",
+    "questions": "delivered",
     "idle": "cpu_percent",
     "deciding": "us_with_100_agents",
     "ticks": "persisted_growth",
@@ -38,4 +39,4 @@ def test_an_unknown_benchmark_is_refused():
     )
 
     assert done.returncode == 2
-    assert "'latency', 'throughput', 'events', 'idle', 'deciding', 'ticks'" in done.stderr
+    assert "'latency', 'throughput', 'events', 'questions', 'idle', 'deciding', 'ticks'" in done.stderr

@@ -27,6 +27,7 @@ class Benchmark(StrEnum):
     LATENCY = "latency"
     THROUGHPUT = "throughput"
     EVENTS = "events"
+    QUESTIONS = "questions"
     IDLE = "idle"
     DECIDING = "deciding"
     TICKS = "ticks"

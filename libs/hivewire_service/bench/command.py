@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 import msgspec
 
 from hivewire.errors import BadUsage
-from hivewire_service.bench import deciding, events, idle, latency, throughput, ticks
+from hivewire_service.bench import deciding, events, idle, latency, questions, throughput, ticks
 from hivewire_service.bench.machine import Machine
 from hivewire_service.bench.report import Result, show
 from hivewire_service.logging import configure
@@ -16,6 +16,7 @@ _BENCHMARKS: dict[str, Callable[[bool], Coroutine[None, None, Result]]] = {
     "latency": latency.run,
     "throughput": throughput.run,
     "events": events.run,
+    "questions": questions.run,
     "idle": idle.run,
     "deciding": deciding.run,
     "ticks": ticks.run,

@@ -12,10 +12,11 @@ from hivewire_service.bench.figures import Distribution
 from hivewire_service.bench.idle import Idle
 from hivewire_service.bench.latency import Latency
 from hivewire_service.bench.machine import Machine
+from hivewire_service.bench.questions import Questions
 from hivewire_service.bench.throughput import Throughput
 from hivewire_service.bench.ticks import Ticks
 
-Result = Latency | Throughput | Events | Idle | Deciding | Ticks
+Result = Latency | Questions | Throughput | Events | Idle | Deciding | Ticks
 
 
 def show(machine: Machine, results: Mapping[str, Result]) -> None:
@@ -27,16 +28,21 @@ def show(machine: Machine, results: Mapping[str, Result]) -> None:
         f"Python {machine.python}, {versions}"
     )
     for name, result in results.items():
-        console.print(_latency(result) if isinstance(result, Latency) else _figures(name, result))
+        console.print(_spread(name, result) if isinstance(result, Latency | Questions) else _figures(name, result))
         for problem in result.problems:
             console.print(problem, style="red", markup=False)
 
 
-def _latency(result: Latency) -> Table:
-    title = f"latency: {result.tasks} tasks at {result.tasks_per_s} a second"
+def _spread(name: str, result: Latency | Questions) -> Table:
+    if isinstance(result, Latency):
+        title = f"{name}: {result.tasks} tasks at {result.tasks_per_s} a second"
+    else:
+        title = f"{name}: {result.questions} questions at {result.questions_per_s} a second"
     table = _table(title, "until, in ms", *Distribution.__struct_fields__)
-    for what in ("completed", "recorded", "accepted"):
-        table.add_row(what, *(f"{value:.1f}" for value in msgspec.structs.astuple(getattr(result, what))))
+    for what in result.__struct_fields__:
+        spread = getattr(result, what)
+        if isinstance(spread, Distribution):
+            table.add_row(what, *(f"{value:.1f}" for value in msgspec.structs.astuple(spread)))
     return table
 
 
