@@ -35,14 +35,19 @@ lint: install ## check style, types and the layers
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint deploy/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 format: install ## rewrite the code in the project's style
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-lock: ## renew requirements.lock (needs uv)
-	@echo hatchling | uv pip compile --quiet --upgrade pyproject.toml --extra dev - --output-file requirements.lock \
-		--universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+
+lock: ## renew the locked versions of everything, and of what the image needs (needs uv)
+	@echo hatchling | uv pip compile $(LOCKED) --upgrade pyproject.toml --extra dev - --output-file requirements.lock
+	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service - \
+		--output-file deploy/requirements.lock
 
 bench: install ## measure latency and throughput on this machine
 	@$(BIN)/hivewire bench
@@ -53,6 +58,8 @@ faults: install ## kill servers and services under load, and count what is lost
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/event_catalogue.py
+	@$(BIN)/python docs/metrics_reference.py
+	@$(BIN)/python deploy/grafana/dashboards.py
 
 clean: ## remove the virtual environment and every cache
 	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hivewire.asking import Answer
     from hivewire.client import Client, TaskHandle
     from hivewire.commands.broker import Backoff
+    from hivewire.correlation import correlated
     from hivewire.errors import (
         BadUsage,
         HivewireError,
@@ -40,6 +41,7 @@ __all__ = [
     "TaskFailed",
     "TaskHandle",
     "ThreadContext",
+    "correlated",
 ]
 
 _HOMES = {
@@ -53,6 +55,7 @@ _HOMES = {
     "TaskContext": "task",
     "TaskHandle": "client",
     "ThreadContext": "task",
+    "correlated": "correlation",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hivewire import codec
-from hivewire.asking import Asking, Receipts
+from hivewire.asking import Asking, receipts_of
 from hivewire.client import Client
 from hivewire.commands.conversation import Answer
 from hivewire.connection import Connection
@@ -99,7 +99,7 @@ class Peers:
     def __init__(self, connection: Connection, handlers: PeerHandlers) -> None:
         self._connection = connection
         self._handlers = handlers
-        self._receipts = Receipts(connection)
+        self._receipts = receipts_of(connection)
         self.asking = Asking(connection, self._receipts)
         self._context = PeerContext(Client(connection, asking=self.asking))
         self._taken: OrderedDict[str, None] = OrderedDict()

@@ -6,7 +6,7 @@ message, and an answer that came while nobody listened is found.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,7 @@ class Answer:
 class Receipts:
     """Tells the conversation service what has arrived, several at a time."""
 
-    connection: Connection
+    send: Callable[[Receive], object]
     _ids: dict[str, None] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = None
 
@@ -76,7 +76,12 @@ class Receipts:
         ids, self._ids = list(self._ids), {}
         with contextlib.suppress(NotReachable):  # without a receipt it comes again
             for start in range(0, len(ids), RECEIVED_MAX):
-                self.connection.post(CONVERSATION, "receive", Receive(ids[start : start + RECEIVED_MAX]))
+                self.send(Receive(ids[start : start + RECEIVED_MAX]))
+
+
+def receipts_of(connection: Connection) -> Receipts:
+    """What has arrived for the member whose connection it is."""
+    return Receipts(lambda received: connection.post(CONVERSATION, "receive", received))
 
 
 _GOES_ON = frozenset({ConversationCreated.type, ConversationDelivered.type, ConversationReceived.type})
@@ -87,7 +92,7 @@ class Asking:
 
     def __init__(self, connection: Connection, receipts: Receipts | None = None) -> None:
         self._connection = connection
-        self._receipts = receipts or Receipts(connection)
+        self._receipts = receipts or receipts_of(connection)
         self._listens = receipts is not None
         self._may_listen = True
         self._waiting: dict[str, asyncio.Future[QuestionEnded]] = {}

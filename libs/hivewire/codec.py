@@ -68,13 +68,14 @@ def decode_data(envelope: Envelope, types: Mapping[str, type[T]]) -> T | Malform
 
 def decode_as(body: msgspec.Raw | bytes, wanted: type[T], what: str) -> T | Malformed:
     """One JSON value as `wanted`; `what` names it in the reason."""
-    problem = _unfit_bytes(body)
+    text = bytes(body)
+    problem = _unfit_bytes(text)
     if problem:
         return Malformed(f"{what}: {problem}")
-    decoded = _decode(_decoder(wanted), body, what)
+    decoded = _decode(_decoder(wanted), text, what)
     if isinstance(decoded, Malformed):
         return decoded
-    problem = _unfit_texts(decoded, body)
+    problem = _unfit_texts(decoded, text)
     return Malformed(f"{what}: {problem}") if problem else decoded
 
 
@@ -85,7 +86,7 @@ def _decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
     return decoder
 
 
-def _decode(decode: msgspec.json.Decoder[T], body: msgspec.Raw | bytes, what: str) -> T | Malformed:
+def _decode(decode: msgspec.json.Decoder[T], body: bytes, what: str) -> T | Malformed:
     try:
         return decode.decode(body)
     except msgspec.DecodeError as error:
@@ -96,17 +97,19 @@ def _decode(decode: msgspec.json.Decoder[T], body: msgspec.Raw | bytes, what: st
         return Malformed(f"{what}: {error}")
 
 
-def _unfit_bytes(body: msgspec.Raw | bytes) -> str | None:
+def _unfit_bytes(body: bytes) -> str | None:
+    if body.isascii():
+        return None
     try:
-        bytes(body).decode()
+        body.decode()
     except UnicodeDecodeError as error:
         return f"not UTF-8 at byte {error.start}"
     return None
 
 
-def _unfit_texts(value: object, body: msgspec.Raw | bytes) -> str | None:
+def _unfit_texts(value: object, body: bytes) -> str | None:
     """Why Postgres could not store a text of `value`. Opaque parts are kept as JSON, where an escaped NUL is fine."""
-    if _NUL_ESCAPE not in bytes(body):
+    if _NUL_ESCAPE not in body:
         return None
     return "a text contains the NUL character" if _has_nul(value) else None
 

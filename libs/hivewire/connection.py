@@ -21,7 +21,7 @@ from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from hivewire import codec, limits
+from hivewire import codec, correlation, limits
 from hivewire.commands import command_type
 from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
@@ -308,7 +308,14 @@ class Connection:
 
     def _encode(self, kind: str, data: object, key: str) -> bytes:
         try:
-            envelope = Envelope(id=key, type=kind, source=self._source, time=datetime.now(UTC), data=codec.raw(data))
+            envelope = Envelope(
+                id=key,
+                type=kind,
+                source=self._source,
+                time=datetime.now(UTC),
+                **correlation.current()._asdict(),
+                data=codec.raw(data),
+            )
             return codec.encode(envelope)
         except (TypeError, ValueError, RecursionError) as error:
             raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error

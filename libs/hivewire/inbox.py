@@ -153,6 +153,8 @@ class Beat(msgspec.Struct):
     free_slots: fields.Count = 0
     loop_count: fields.Count = 0
     sessions: Annotated[list[fields.Name], msgspec.Meta(max_length=limits.HELD_MAX)] = []
+    degraded: bool = False
+    """It is registered, but can't be given anything now: no connection to its endpoint could be made, say."""
 
 
 class DoorBeat(msgspec.Struct):

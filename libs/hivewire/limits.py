@@ -20,6 +20,8 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024 - MESSAGE_HEADROOM_BYTES
 """Largest command: headers and body, with nats-server's default `max_payload` of 1 MiB."""
 BATCH_ITEMS_MAX: Final = 1_000
 """Tasks in one batch submit: one commit must stay short enough for the lease to be renewed beside it."""
+REPORTS_MAX: Final = 200
+"""Reports in one command, for the same reason."""
 INTEGER_DIGITS_MAX: Final = 18
 """Every integer field fits Postgres' bigint."""
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from hivewire import codec, inbox, paging, reads
-from hivewire.asking import Receipts
+from hivewire.asking import receipts_of
 from hivewire.client import Client
 from hivewire.inbox import MESSAGE, QUESTION, MessageReceived, QuestionAsked
 from hivewire.subjects import CONVERSATION
@@ -17,7 +17,7 @@ Heard = QuestionAsked | MessageReceived
 async def heard(hive: Client, agent_id: str) -> AsyncIterator[Heard]:
     """The open questions to an agent, and what its inbox brings from then on; each once. Nobody else has to listen."""
     connection = hive.connection
-    receipts = Receipts(connection)
+    receipts = receipts_of(connection)
     came: asyncio.Queue[Heard] = asyncio.Queue()
     seen: set[str] = set()
 

@@ -205,6 +205,8 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "whatif": AskWhatIf,  # -> WhatIf
     "why": OneTask,  # -> Why
     "dead": Listing,  # -> Page of TaskView
+    "replay": OneReplay,  # -> ReplayView
+    "replays": Listing,  # -> Page of ReplayView
     "stats": Nothing,  # -> Stats
     "next": Nothing,  # -> TaskView of the task that would be dispatched first
     "phases": ListPhases,  # -> Page of PhaseView
@@ -213,8 +215,6 @@ BROKER: dict[str, type[msgspec.Struct]] = {
     "next_phase": OfInitiative,  # -> PhaseView of the phase that would start first
     "initiatives": Listing,  # -> Page of InitiativeView
     "initiative": OneInitiative,  # -> InitiativeView with its phases
-    "replay": OneReplay,  # -> ReplayView
-    "replays": Listing,  # -> Page of ReplayView
 }
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "agents": Listing,  # -> Page of AgentView

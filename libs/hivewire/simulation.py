@@ -39,6 +39,7 @@ DISPATCH_TIMEOUT_S: Final = 300.0
 
 Status = Literal["created", "configured", "running", "paused", "completed"]
 MessageStatus = Literal["waiting", "delivered", "dispatched", "answered", "timed_out", "blocked", "dropped"]
+Connection = Literal["present", "lost", "away", "unregistered"]
 MessageKind = Literal["message", "reply", "error"]
 Target = Annotated[
     str,
@@ -237,7 +238,11 @@ class SimulationBrief(msgspec.Struct, omit_defaults=True):
 
 
 class AgentState(msgspec.Struct, omit_defaults=True):
-    """An agent of a simulation as it stands. `waiting`: a dispatch to it is not answered yet."""
+    """An agent of a simulation as it stands. `waiting`: a dispatch to it is not answered yet.
+
+    A remote agent has a `connection`: how the hive's agent of its name stands, or `unregistered` if there is none. Then
+    its dispatches wait for it, until their time is over.
+    """
 
     id: str
     agent_type: str
@@ -246,6 +251,7 @@ class AgentState(msgspec.Struct, omit_defaults=True):
     display_name: str | None = None
     model_id: str | None = None
     endpoint_url: str | None = None
+    connection: Connection | None = None
     dispatches: list[str] = []
 
 

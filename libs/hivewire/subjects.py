@@ -6,12 +6,14 @@ own name, so a subject that arrived proves who spoke.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from hivewire.errors import BadUsage
 from hivewire.limits import HIVE_NAME_CHARS_MAX, TOKEN_BYTES_MAX
 
 _TOKEN = re.compile(r"[^\s.*>\x00-\x1f\x7f]+")
+_TOKENS = re.compile(rf"{_TOKEN.pattern}(?:\.{_TOKEN.pattern})*")
 _HIVE = re.compile(rf"[a-z][a-z0-9_]{{0,{HIVE_NAME_CHARS_MAX - 1}}}")
 
 BROKER = "broker"
@@ -46,6 +48,7 @@ def token(text: str, what: str = "id") -> str:
     return text
 
 
+@lru_cache(maxsize=4_096)
 def as_token(text: str) -> str:
     """`text` as a token: percent-encoded where a foreign id could not stand in a subject as it is."""
     if is_token(text) and "%" not in text:
@@ -200,4 +203,9 @@ def is_reply_subject(subject: str, sender: str) -> bool:
     """
     prefix = reply_prefix(sender) + "."
     rest = subject[len(prefix) :]
-    return subject.startswith(prefix) and all(is_token(part) for part in rest.split("."))
+    return (
+        subject.startswith(prefix)
+        and bool(_TOKENS.fullmatch(rest))
+        and rest.isprintable()
+        and (len(rest.encode()) <= TOKEN_BYTES_MAX or all(map(is_token, rest.split("."))))
+    )

@@ -94,6 +94,21 @@ class Batch(msgspec.Struct):
     items: list[BatchItem]
 
 
+class ReportRefused(msgspec.Struct, omit_defaults=True):
+    """A report of a batch that was not taken. `index` is its place in the batch, from 0; `status` is that of the same
+    refusal to a single report."""
+
+    index: int
+    error: str
+    status: int
+
+
+class ReportsTaken(msgspec.Struct, omit_defaults=True):
+    """The reply to a batch of reports: all but these were taken."""
+
+    refused: list[ReportRefused] = []
+
+
 class TaskView(msgspec.Struct, kw_only=True):
     """A task as it is stored. `attempt` counts its attempts so far; `error` is the last one's."""
 
@@ -134,6 +149,10 @@ class TaskView(msgspec.Struct, kw_only=True):
     progress_message: str | None = None
     not_before: datetime | None = None
     retry_at: datetime | None = None
+    waits_for: str | None = None
+    """The agent that was woken for it."""
+    waits_until: datetime | None = None
+    """As long as it waits for that agent: until then at most."""
     deadline: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -147,6 +166,8 @@ class TaskView(msgspec.Struct, kw_only=True):
     reversibility: float | None = None
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    """What it is part of: of the command that submitted it."""
     attempts: list["AttemptView"] = []
 
 
@@ -420,6 +441,8 @@ class Explanation(msgspec.Struct, kw_only=True):
     oversight: str = "autonomous"
     shifts: dict[str, WeightShift | None] = {}
     if_idle: str | None = None
+    woken: bool = False
+    """The agent was away, and was woken for the task."""
     reweighted: bool = False
     winner: str | None = None
 

@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,18 +19,19 @@ import msgspec
 
 from hivewire import codec, rehearsal
 from hivewire.asking import Asking
-from hivewire.commands.broker import Complete, Fail, Progress, Start
-from hivewire.connection import Connection, outcome
-from hivewire.envelope import REPLY_OK, Envelope
-from hivewire.errors import HivewireError, NotReachable, Permanent, RefusedError
+from hivewire.commands.broker import CompleteReport, FailReport, ProgressReport, StartReport
+from hivewire.commands.broker import Report as AnyReport
+from hivewire.connection import Connection
+from hivewire.correlation import correlated
+from hivewire.errors import HivewireError, Permanent, RefusedError
 from hivewire.handlers import Handlers, error_text, storable
 from hivewire.inbox import CancelAttempt, HaltSession, Held, SessionDispatch, TaskDispatch
-from hivewire.subjects import AGENT_GATEWAY, BROKER
+from hivewire.reporting import Done, Reporting
+from hivewire.subjects import AGENT_GATEWAY
 from hivewire.task import Task, TaskContext, ThreadContext
 
 Key = tuple[str, int]
-Report = Complete | Fail
-VERBS: dict[type[rehearsal.Report], str] = {Start: "start", Progress: "progress", Complete: "complete", Fail: "fail"}
+Report = CompleteReport | FailReport
 
 NOT_OURS = frozenset({403, 404, 409})
 """Statuses that say: this attempt is no longer yours."""
@@ -70,7 +72,7 @@ class _Ended:
     size: int = 0
 
     def keep(self, key: Key, report: Report) -> None:
-        size = len(bytes(report.result)) if isinstance(report, Complete) else len(report.error)
+        size = len(bytes(report.result)) if isinstance(report, CompleteReport) else len(report.error)
         self.reports[key] = (report, size)
         self.size += size
         while self.reports and (len(self.reports) > ENDED_KEPT or self.size > ENDED_BYTES_MAX):
@@ -87,6 +89,7 @@ class Workbench:
 
     def __init__(self, connection: Connection, handlers: Handlers, slots: int, instance: str, asking: Asking) -> None:
         self._connection = connection
+        self._reporting = Reporting(connection)
         self._handlers = handlers
         self._slots = slots
         self._instance = instance
@@ -188,8 +191,14 @@ class Workbench:
 
     # --- one attempt ----------------------------------------------------------------------------------
     async def _run(self, attempt: Attempt) -> None:
+        """Run the handler. Whatever it sends meanwhile is correlated with the task."""
+        dispatch = attempt.task.dispatch
+        with correlated(dispatch.correlationid or dispatch.task_id, dispatch.traceparent):
+            await self._run_correlated(attempt)
+
+    async def _run_correlated(self, attempt: Attempt) -> None:
         task = attempt.task
-        self._post(attempt, Start(task.id, task.attempt, self._instance))
+        self._post(attempt, StartReport(task.id, task.attempt, self._instance))
         context = attempt.context = TaskContext(
             task, self._connection, lambda *said: self._progress(attempt, *said), self._asking
         )
@@ -204,7 +213,7 @@ class Workbench:
         task = attempt.task
         try:
             value = await self._handle(task, context)
-            return Complete(task.id, task.attempt, self._instance, result=_encoded(value))
+            return CompleteReport(task.id, task.attempt, self._instance, result=_encoded(value))
         except Permanent as error:
             return self._failure(attempt, error, retry=False)
         except asyncio.CancelledError as error:
@@ -214,10 +223,10 @@ class Workbench:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises ends its attempt only
             return self._failure(attempt, error, retry=True)
 
-    def _failure(self, attempt: Attempt, error: BaseException, *, retry: bool) -> Fail:
+    def _failure(self, attempt: Attempt, error: BaseException, *, retry: bool) -> FailReport:
         text = error_text(error)
         logger.info("task %s, attempt %d failed: %s", *attempt.key, text.partition("\n")[0])
-        return Fail(*attempt.key, self._instance, error=text, retry=retry)
+        return FailReport(*attempt.key, self._instance, error=text, retry=retry)
 
     async def _handle(self, task: Task, context: TaskContext) -> Any:
         handler = self._handlers.choose(task.needs)
@@ -231,7 +240,7 @@ class Workbench:
     async def _in_thread(self, call: Callable[[], Any], context: TaskContext) -> Any:
         """Run a handler in a thread. When it is cancelled its slot stays taken until it returns by itself."""
         self._threads_busy += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, call)
         running.add_done_callback(self._thread_done)
         try:
             return await asyncio.shield(running)
@@ -247,40 +256,28 @@ class Workbench:
 
     # --- reports --------------------------------------------------------------------------------------
     def _progress(self, attempt: Attempt, fraction: float | None, text: str) -> None:
-        self._post(attempt, Progress(*attempt.key, self._instance, progress=fraction, message=storable(text)))
+        self._post(attempt, ProgressReport(*attempt.key, self._instance, progress=fraction, message=storable(text)))
 
-    def _post(self, attempt: Attempt, report: Start | Progress) -> None:
+    def _post(self, attempt: Attempt, report: AnyReport) -> None:
         """Report something that the attempt goes on after."""
-        with contextlib.suppress(NotReachable):  # the connection was closed, we stop
-            answer = self._say(attempt, report)
-            answer.add_done_callback(lambda answer: self._heard(attempt, answer))
+        self._say(attempt, report, partial(self._heard, attempt))
 
-    def _say(self, attempt: Attempt, report: rehearsal.Report) -> asyncio.Future[Envelope]:
+    def _say(self, attempt: Attempt, report: AnyReport, done: Done) -> None:
         """Tell whoever gave us the attempt."""
         if attempt.rehearsed:
-            return self._connection.post(AGENT_GATEWAY, *rehearsal.as_said(report))
-        return self._connection.post(BROKER, VERBS[type(report)], report)
+            self._reporting.post_alone(AGENT_GATEWAY, *rehearsal.as_said(report), done)
+        else:
+            self._reporting.post(report, done)
 
-    def _heard(self, attempt: Attempt, answer: asyncio.Future[Envelope]) -> None:
-        refusal = _refusal(answer)
+    def _heard(self, attempt: Attempt, refusal: RefusedError | None) -> None:
         if refusal and refusal.status in NOT_OURS and not attempt.given_up:
             self._give_up(attempt, refusal.error)
 
     def _report(self, attempt: Attempt, report: Report) -> None:
         """Report how the attempt ended, until somebody replies."""
-        try:
-            answer = self._say(attempt, report)
-        except NotReachable:
-            return  # the connection was closed, we stop
-        except RefusedError as error:
-            self._refused(attempt, report, error)
-            return
-        answer.add_done_callback(lambda answer: self._reported(attempt, report, answer))
+        self._say(attempt, report, partial(self._reported, attempt, report))
 
-    def _reported(self, attempt: Attempt, report: Report, answer: asyncio.Future[Envelope]) -> None:
-        if answer.cancelled() or answer.exception():
-            return
-        refusal = _refusal(answer)
+    def _reported(self, attempt: Attempt, report: Report, refusal: RefusedError | None) -> None:
         if refusal is None:
             self._ended.keep(attempt.key, report)
             self._release(attempt)
@@ -292,9 +289,9 @@ class Workbench:
 
     def _refused(self, attempt: Attempt, report: Report, refusal: RefusedError) -> None:
         """A result that cannot be taken fails the attempt: another one would return the same."""
-        if isinstance(report, Complete):
+        if isinstance(report, CompleteReport):
             text = storable(f"the result cannot be taken: {refusal.error}")
-            self._report(attempt, Fail(*attempt.key, self._instance, error=text, retry=False))
+            self._report(attempt, FailReport(*attempt.key, self._instance, error=text, retry=False))
             return
         logger.error("task %s, attempt %d: the failure was not taken, %s", *attempt.key, refusal.error)
         self._release(attempt)
@@ -341,19 +338,3 @@ def _encoded(value: Any) -> msgspec.Raw:
         return codec.raw(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Permanent(f"the handler's result cannot be written as JSON: {error}") from error
-
-
-def _refusal(answer: asyncio.Future[Envelope]) -> RefusedError | None:
-    """The refusal that a future holds, if it does."""
-    if answer.cancelled() or answer.exception():
-        return None
-    envelope = answer.result()
-    if envelope.type == REPLY_OK:
-        return None
-    try:
-        outcome(envelope, msgspec.Raw)
-    except RefusedError as error:
-        return error
-    except HivewireError as error:
-        return RefusedError(str(error), status=500)
-    return None

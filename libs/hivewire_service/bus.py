@@ -20,6 +20,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
@@ -117,7 +118,7 @@ class Bus:
 
     async def _connect(self) -> None:
         await self.client.connect(
-            self._url,
+            server_urls(self._url),
             user_credentials=self._credentials,
             name=self._name,
             inbox_prefix=reply_prefix(self.sender).encode(),

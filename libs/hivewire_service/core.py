@@ -43,7 +43,8 @@ class Refusal(msgspec.Struct, frozen=True):
 class Step:
     """What follows from one input: facts, and what is kept beside them (a decision's record, say) but is no fact.
 
-    Each event evolves before the next is asked for, so a generator may decide the later ones by what the earlier did.
+    Each event evolves before the next is asked for, so a generator may decide the later ones by what the earlier did;
+    the records are read when it is through.
     """
 
     events: Iterable[Event] = field(default_factory=list)

@@ -4,12 +4,14 @@ The name that a command's subject ends with is the member's, whom the service ha
 the member's reply prefix, to an inbox there that belongs to this process.
 """
 
+import asyncio
 from typing import TypeVar
 
 from hivewire import limits
 from hivewire.commands import command_type
 from hivewire.connection import Connection, outcome
 from hivewire.credentials import Credentials
+from hivewire.envelope import Envelope
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
 from hivewire.unanswered import Target
@@ -47,9 +49,11 @@ class Deputy(Connection):
         timeout_s: float | None = limits.REQUEST_TIMEOUT_S,
     ) -> T:
         """Send a command of `member` and wait for its outcome. Raises what `command` raises."""
-        subject = self.subjects.command(service, verb, member)
-        target = Target(service, subject, command_type(service, verb), stored=True, replies=self._inbox_of(member))
-        return outcome(await self._ask(target, data, new_id(), timeout_s), wanted)
+        return outcome(await self._ask(self._target(member, service, verb), data, new_id(), timeout_s), wanted)
+
+    def post_as(self, member: str, service: str, verb: str, data: object) -> "asyncio.Future[Envelope]":
+        """Send a command of `member`, and again until it is answered. Nothing waits. Raises what `post` raises."""
+        return self._send(self._target(member, service, verb), data, new_id()).reply
 
     async def read_as(
         self,
@@ -65,6 +69,10 @@ class Deputy(Connection):
         subject = self.subjects.read(service, query, member)
         target = Target(service, subject, command_type(service, query), stored=False, replies=self._inbox_of(member))
         return outcome(await self._ask(target, params, new_id(), timeout_s), wanted)
+
+    def _target(self, member: str, service: str, verb: str) -> Target:
+        subject = self.subjects.command(service, verb, member)
+        return Target(service, subject, command_type(service, verb), stored=True, replies=self._inbox_of(member))
 
     def _inbox_of(self, member: str) -> str:
         return f"{reply_prefix(member)}.{self._instance}"

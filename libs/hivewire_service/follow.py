@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from hivewire import codec
 from hivewire.events import CATALOGUE
 from hivewire.inbox import BEAT_TYPE, Beat
+from hivewire_service import metrics
 from hivewire_service.bus import Received, StreamReader
 from hivewire_service.service import Service
 from hivewire_service.side_by_side import until_first_ends
@@ -79,6 +80,7 @@ class Follower:
             self._service.observe(observation)
 
     def _deliver(self, received: Received) -> None:
+        metrics.FOLLOW_LAG.labels(self._service.name, self._writer).set(received.waiting)
         envelope = codec.decode_envelope(received.body)
         if isinstance(envelope, codec.Malformed) or envelope.seq is None or envelope.seq <= self._seen_seq:
             return

@@ -17,6 +17,8 @@ Check = Callable[[], Awaitable[bool]]
 
 GRACE_S = 1
 """Requests that still run when the server stops have as much time."""
+UNREAD_MS_MAX = 30_000
+"""A peer that reads nothing for so long, although there is something, is gone."""
 _CHECK_S_MAX = 2.0
 _PROBE_S_MAX = 3.0
 
@@ -38,6 +40,8 @@ class Health:
     def __init__(self, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) -> None:
         self._checks = checks
         self._registry = registry
+        self.take_stock: Callable[[], Awaitable[None]] | None = None
+        """Brings the gauges up to date; called when /metrics is asked for."""
         self._role: Role = "standby"
         self._loading = True
 
@@ -62,6 +66,8 @@ class Health:
             case "/ready":
                 await respond(send, *await self.readiness())
             case "/metrics":
+                if self.take_stock is not None:
+                    await self.take_stock()
                 await _send(send, 200, CONTENT_TYPE_LATEST, generate_latest(self._registry))
             case _:
                 await respond(send, 404, {"error": "there are /health, /ready and /metrics"})
@@ -111,6 +117,9 @@ async def serving(
         lifespan="off",
         ws="none" if frame_bytes_max is None else "websockets-sansio",
         ws_max_size=frame_bytes_max or 0,
+        # Who serves WebSockets has a heartbeat of its own.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         timeout_graceful_shutdown=GRACE_S,
         log_config=None,
         access_log=False,
@@ -131,6 +140,8 @@ async def serving(
 def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # else whoever reads nothing keeps a closed connection and its buffer
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
     try:
         listener.bind((host, port))
     except OSError as error:

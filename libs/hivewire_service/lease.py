@@ -14,6 +14,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class Lease:
         self._renewal = _Renewal(self._store, term, self._lease_s, lost)
         self._renewal.start()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is being renewed, and was within its time."""
+        renewal = self._renewal
+        return renewal is not None and time.monotonic() - renewal.renewed_s < self._lease_s
+
     def stop(self) -> None:
         """End the renewing; the lease itself runs out or is released."""
         if self._renewal is not None:
@@ -87,6 +94,8 @@ class _Renewal:
         self._term = term
         self._lease_s = lease_s
         self._lost = lost
+        self.renewed_s = time.monotonic()
+        """When it was renewed last."""
         self._stopped = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -116,6 +125,7 @@ class _Renewal:
                 if status == "UPDATE 0":
                     self._lost()
                     break
+                self.renewed_s = time.monotonic()
             except CONNECTION_ERRORS as error:
                 log.warning("the lease could not be renewed, trying again", error=str(error) or type(error).__name__)
                 if connection is not None:

@@ -165,7 +165,7 @@ class Outbox:
             self._unacked.clear()
             while self._sent < self._committed:
                 await self._publish_chunk()
-            self._live = True
+            self._live = not self._fell_behind.is_set()
         except (*TRANSIENT, *CONNECTION_ERRORS) as error:
             log.debug("events can't be published yet, trying again", error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_PAUSE_S)

@@ -30,7 +30,7 @@ RESERVED_NAMES = {Role.OPERATOR: "operator", Role.SERVICE: "service"}
 """Names that no other role may bear: of the local operator, and of every service."""
 
 AGENT_VERBS = {
-    BROKER: ("submit", "submit_batch", "start", "progress", "complete", "fail"),
+    BROKER: ("submit", "submit_batch", "start", "progress", "complete", "fail", "report_batch"),
     AGENT_GATEWAY: ("register", "leave", "publish", "progress", "respond"),
     CONVERSATION: ("ask", "answer", "withdraw", "message", "receive"),
 }

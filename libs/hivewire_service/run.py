@@ -1,6 +1,7 @@
 """A service as a process: connects, serves its health, runs the loop and ends cleanly."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -22,12 +23,16 @@ from hivewire_service.migrations import migrate
 from hivewire_service.retention import Periods
 from hivewire_service.service import Parts, Service
 from hivewire_service.settings import Settings
+from hivewire_service.stock import Stock
 from hivewire_service.store import Store
 
 log = structlog.get_logger()
 
 SENDER = "service"
 """The name in the services' credentials, and so the prefix of their inboxes."""
+GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""A batch makes some ten thousand objects that live until its end. Python's own thresholds would look through all of
+them again and again while it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ async def run(definition: Definition, settings: Settings) -> None:
     """
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)
@@ -83,9 +89,10 @@ async def run(definition: Definition, settings: Settings) -> None:
             log.info("started a door", service=definition.name, hive=settings.hive, metrics_port=port)
             await _until_told(bus)
             return
+        parts = definition.parts(settings, subjects)
         service = Service(
             definition.name,
-            definition.parts(settings, subjects),
+            parts,
             bus=bus,
             store=store,
             lease=Lease(store, settings.lease_seconds),
@@ -95,6 +102,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             stream_replicas=settings.stream_replicas,
             periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
         )
+        health.take_stock = Stock(service, parts.meter, settings.data).take
         log.info("started", service=definition.name, hive=settings.hive, metrics_port=port)
         await _until_stopped(service, bus)
         log.info("stopped", service=definition.name)

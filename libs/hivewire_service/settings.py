@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     sessions_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
     """Direct sessions open at a time."""
     sessions_per_agent_max: Annotated[int, Field(ge=1, le=SESSIONS_OPEN_MAX)] = SESSIONS_CONCURRENT
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600.0)] = 15.0
+    """Between the heartbeats of WebSocket bridges; three in silence, and a bridge is closed."""
     outbound_networks: list[IPvAnyNetwork] = []
     """Addresses that are not public and that HTTP agents and webhooks may have nevertheless."""
     outbound_hosts: list[str] = []

@@ -15,8 +15,10 @@ import asyncpg
 import structlog
 
 from hivewire.errors import NotReachable
+from hivewire_service import metrics
 from hivewire_service.core import Write
 from hivewire_service.queries import load_queries
+from hivewire_service.same_values import sent_once
 
 SQL = load_queries("hivewire_service.queries", "chassis.sql")
 log = structlog.get_logger()
@@ -211,6 +213,9 @@ class Store:
             asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
         """
         async with self.pool.acquire() as connection, connection.transaction():
+            # Whoever commits while a day is dropped waits no longer than this.
+            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
             positions = await connection.fetch(SQL.positions)
             needed = [row["history_from"] for row in positions]
             old = [
@@ -218,15 +223,10 @@ class Store:
                 for part in await connection.fetch(SQL.partitions)
                 if all(since is not None and part["until"] <= since for since in needed)
             ]
-            if not old or not needed:
-                return
-            # Whoever commits meanwhile waits no longer than this.
-            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
-            for part in old:
+            for part in old if needed else ():
                 if not await self._is_published(connection, part["relname"], positions):
                     return
-                await connection.execute(f"DROP TABLE IF EXISTS {part['relname']}")
+                await connection.execute(f"DROP TABLE {part['relname']}")
                 log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
 
     async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:
@@ -263,12 +263,14 @@ class Store:
             Fenced: the lease has another epoch.
         """
         writes = [*unit.writes, *self._history(unit), self._position(unit.position)]
-        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
+        statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments)
         except asyncpg.PostgresError as error:
             if error.sqlstate == LEASE_OVER:
+                metrics.COMMITS_FENCED.labels(self.service).inc()
+                log.warning("commit refused: another owner has the lease", service=self.service, epoch=epoch)
                 raise Fenced(str(error)) from error
             raise
 

@@ -21,17 +21,17 @@ from hivewire.envelope import Envelope
 from hivewire.errors import HivewireError
 from hivewire.events import Event
 from hivewire.events.agent import AgentDeleted, AgentSpawned, AgentUpdated
+from hivewire.events.session import SessionIdle, SessionRunning
 from hivewire.ids import new_id, session_id_for_attempt
 from hivewire.inbox import BEAT_TYPE, Beat, CancelAttempt, DoorBeat, Held, TaskDispatch
 from hivewire.subjects import AGENT_GATEWAY
-from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.actions import Actions
 from hivewire_agent_gateway.control import NotWoken, WakeUp
 from hivewire_agent_gateway.core import AgentGateway
 from hivewire_agent_gateway.outbound import Outbound, Policy
 from hivewire_agent_gateway.reports import Reporter
 from hivewire_agent_gateway.sessions.desk import is_http
-from hivewire_agent_gateway.sessions.records import Act, Acted, GivenTask, Report, TakenBack
+from hivewire_agent_gateway.sessions.records import Act, Acted, GivenTask, Report, TakenBack, Unreached
 from hivewire_agent_gateway.states import Presence
 from hivewire_agent_gateway.waking import Waker
 from hivewire_service.deputy import deputy
@@ -55,10 +55,13 @@ class Aftermath:
         self._waker = Waker(settings)
         self._queue: asyncio.Queue[Report | Act | WakeUp] = asyncio.Queue()
         self._inboxes: dict[str, list[Subscription]] = {}
+        self._unreached: set[str] = set()
+        """Agents to whose endpoint the last dispatch could not connect."""
 
     def reset(self) -> None:
         """Forget what was to be done: the core is loaded anew, and says it again."""
         self._queue = asyncio.Queue()
+        self._unreached.clear()
 
     async def committed(self, events: Sequence[Event], records: Sequence[Any]) -> None:
         """Listen for new remote agents before anybody learns of them, and take up what has to be done."""
@@ -68,10 +71,13 @@ class Aftermath:
                     AgentSpawned(agent_id=agent_id) | AgentUpdated(agent_id=agent_id) | AgentDeleted(agent_id=agent_id)
                 ):
                     await self._follow_inbox(agent_id)
+                case SessionRunning(session_id=session_id) | SessionIdle(session_id=session_id):
+                    await self._reached(self._core.sessions.by_id[session_id].agent_id, True)
         for record in records:
+            if isinstance(record, Unreached):
+                await self._reached(record.agent_id, False)
             if isinstance(record, (Report, Act, WakeUp)):
                 self._queue.put_nowait(record)
-        metrics.count(events, self._core)
 
     async def run(self, service: Service) -> None:
         """Work until cancelled."""
@@ -184,8 +190,16 @@ class Aftermath:
             for agent_id, agent in list(self._core.registry.agents.items()):
                 if is_http(agent) and agent.presence is Presence.PRESENT:
                     await self._say_beat(agent_id, agent.instance, agent.card.slots, turns)
-            metrics.take_stock(self._core)
             await asyncio.sleep(limits.BEAT_INTERVAL_S)
+
+    async def _reached(self, agent_id: str, reached: bool) -> None:
+        """Whether the last dispatch to an HTTP agent could connect. The broker hears of a change at once."""
+        agent = self._core.registry.get(agent_id)
+        if agent is None or not is_http(agent) or reached is (agent_id not in self._unreached):
+            return
+        (self._unreached.discard if reached else self._unreached.add)(agent_id)
+        if self._service is not None:
+            await self._say_beat(agent_id, agent.instance, agent.card.slots, 0)
 
     async def _say_beat(self, agent_id: str, instance: str, slots: int, turns: int) -> None:
         assert self._service is not None
@@ -194,7 +208,8 @@ class Aftermath:
             for session in self._core.sessions.held.get(agent_id, {}).values()
             if session.task_id is not None
         ]
-        beat = Beat(agent_id, instance, held, max(0, slots - len(held)), turns)
+        degraded = agent_id in self._unreached
+        beat = Beat(agent_id, instance, held, max(0, slots - len(held)), turns, degraded=degraded)
         subjects = self._service.subjects
         body = envelope_of(BEAT_TYPE, f"/{subjects.hive}/{AGENT_GATEWAY}", beat)
         await self._service.bus.publish(subjects.beat(agent_id), body)

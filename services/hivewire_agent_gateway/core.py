@@ -29,6 +29,7 @@ from hivewire_service.core import NOTHING, Command, Refusal, Step
 _DECIDE: Mapping[str, Callable[[Registry, Command, datetime], Step | Refusal]] = {
     "register": registration.register,
     "leave": registration.leave,
+    "disconnected": registration.disconnected,
     "drain": control.drain,
     "undrain": control.undrain,
     "remove": control.remove,
@@ -144,6 +145,10 @@ class AgentGateway:
         if self._desk.is_busy:
             return AT_ONCE
         return min((due for due in (self._watch.next_due(), self._desk.next_due()) if due is not None), default=None)
+
+    def heartbeat_age_s(self, now: datetime) -> float:
+        """How long ago the present agent was heard that has been silent for longest."""
+        return self._watch.silence_s(now)
 
     def extend(self, silence_s: float, now: datetime) -> None:  # noqa: ARG002
         """Silence counts only while we listened."""

@@ -10,6 +10,7 @@ from hivewire_agent_gateway.credentials import Admission
 from hivewire_agent_gateway.door.serve import door
 from hivewire_agent_gateway.gateway_rows import GatewayRows
 from hivewire_agent_gateway.keeping import KEEPING
+from hivewire_agent_gateway.metrics import GatewayMeter
 from hivewire_agent_gateway.reads import READS
 from hivewire_agent_gateway.sessions.dispatching import Bounds
 from hivewire_agent_gateway.tokens import Tokens
@@ -34,6 +35,7 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
         GatewayRows(core, subjects, aftermath),
         while_owner=(follow_beats, aftermath.run, Admission.of(settings).keep),
         keeping=KEEPING,
+        meter=GatewayMeter(core),
     )
 
 

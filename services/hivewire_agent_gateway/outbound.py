@@ -29,6 +29,10 @@ ANSWER_BYTES_MAX: Final = limits.MESSAGE_BYTES_MAX - 64 * 1024
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class Unreachable(HivewireError):
+    """No connection could be made."""
+
+
 class Policy:
     """Where requests may go.
 
@@ -119,6 +123,7 @@ class Outbound:
         """POST a JSON body; the status and body of the answer.
 
         Raises:
+            Unreachable: no connection could be made.
             HivewireError: the address is not allowed, or did not answer in time, or answered too much.
         """
         self.policy.check_url(url)
@@ -137,6 +142,8 @@ class Outbound:
                 return answer.status, await _read(answer, url)
         except TimeoutError:
             raise HivewireError(f"{url} did not answer within {timeout_s:g} s") from None
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise Unreachable(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise HivewireError(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hivewire import fields
-from hivewire.commands.agent_gateway import METADATA_BYTES_MAX, Leave, Register
+from hivewire.commands.agent_gateway import METADATA_BYTES_MAX, Disconnected, Leave, Register
 from hivewire.events import Event
-from hivewire.events.agent import AgentResumed, AgentSpawned, AgentStopped, AgentUpdated, Card
+from hivewire.events.agent import AgentDisconnected, AgentResumed, AgentSpawned, AgentStopped, AgentUpdated, Card
 from hivewire_agent_gateway.registry import Agent, Registry
 from hivewire_agent_gateway.states import Presence, allows
 from hivewire_service.core import NOTHING, Command, Refusal, Step
@@ -75,6 +75,17 @@ def leave(registry: Registry, command: Command, now: datetime) -> Step | Refusal
         name=agent.card.name,
     )
     return Step(events=[stopped])
+
+
+def disconnected(registry: Registry, command: Command, now: datetime) -> Step | Refusal:
+    """A door lost an agent's connection. Whether the agent is lost is decided by its beats."""
+    data: Disconnected = command.data
+    if not allows(registry.presence(command.sender), AgentDisconnected.type):
+        return NOTHING
+    event = AgentDisconnected(
+        agent_id=command.sender, instance=data.instance, code=data.code, reason=data.reason, disconnected_at=now
+    )
+    return Step(events=[event])
 
 
 def card_of(agent_id: str, data: Register) -> Card:

@@ -50,6 +50,11 @@ class Watch:
         for agent_id in self._deadlines:
             self._deadlines[agent_id] += silence
 
+    def silence_s(self, now: datetime) -> float:
+        """How long ago the one was heard that has been silent for longest; 0 while nobody is watched."""
+        first = min(self._deadlines.values(), default=now + _ALLOWANCE)
+        return max(0.0, (now + _ALLOWANCE - first).total_seconds())
+
     def next_due(self) -> datetime | None:
         """When somebody might be overdue."""
         while self._timers and self._armed.get(self._timers[0][1]) != self._timers[0][0]:

@@ -9,7 +9,6 @@ from hivewire import fields
 from hivewire.commands.broker import Approve, Reject
 from hivewire.events.task import TaskApproved, TaskCompleted, TaskFailed, TaskQueued, TaskRejected
 from hivewire_broker import oversight
-from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
 from hivewire_broker.state import State
 from hivewire_broker.task import Task
@@ -70,7 +69,6 @@ def reject(state: State, command: Command, now: datetime) -> Step | Refusal:
             error=f"{REJECTED}: {data.reason}" if data.reason else REJECTED,
         )
         draft.add(failed, "failed")
-        after_bad_end(draft, state, task.task_id, "failed", now)
     else:
         queued = TaskQueued(task_id=task.task_id, priority=task.priority, depends_on=list(task.depends_on))
         draft.add(queued, "pending")

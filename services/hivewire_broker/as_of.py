@@ -13,6 +13,7 @@ from hivewire.events import CATALOGUE, Event
 from hivewire.events.kept import TaskRemoved, TaskSnapshot
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -60,7 +61,7 @@ class Past:
                 self._assigned[event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._result = event.result
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._result = fields.NULL
         evolve(self._state, event)
         self._updated_at = recorded_at

@@ -1,10 +1,11 @@
 """Gives the ready tasks to agents: highest priority first, then the oldest, over all lines of the queue."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from hivewire.events.task import TaskAssigned, TaskUnmatched
+from hivewire_broker import waking
 from hivewire_broker.draft import Draft
 from hivewire_broker.matching import Choice, Matcher
 from hivewire_broker.oversight import level
@@ -22,8 +23,15 @@ REPORTED_MAX: Final = 1_000
 class Assigner:
     """Brings lines and agents together, looking only at lines that grew or whose agents became free."""
 
-    def __init__(self, state: State, matcher: Matcher, owner_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        matcher: Matcher,
+        owner_rate: float | None = None,
+        wake_timeout_s: float = waking.WAKE_TIMEOUT_S,
+    ) -> None:
         self._state = state
+        self._wake_timeout = timedelta(seconds=wake_timeout_s)
         self._queue: ReadyQueue = state.queue
         self._matcher = matcher
         self._composition = -1
@@ -34,6 +42,8 @@ class Assigner:
         """Lines of owners that have reached their rate, and when they may go on."""
         self._given: Counter[str] = Counter()
         """By concurrency key: what the draft in the making gives out."""
+        self._woken: set[str] = set()
+        """Agents that the draft in the making wakes."""
 
     def pending(self) -> bool:
         """Whether anything happened since the last time that could lead to an assignment."""
@@ -46,12 +56,13 @@ class Assigner:
     def assign(self, draft: Draft, composition: int, now: datetime) -> None:
         """Add the assignments that are possible now. The queue and the matcher already count them as made: the
         draft's events must follow, or the state be loaded anew."""
-        self._refresh()
+        self._refresh(now)
         freed, self._freed = self._freed, []
         self._state.slots_freed = False
         lines = self._worth_looking(freed, composition) | self._let_go_on(now)
         self._report_unmatched(draft)
         self._given.clear()
+        self._woken.clear()
         heads = Heads(self._turns, self._heads(draft, lines, now))
         room = ASSIGNED_MAX
         while heads and room:
@@ -67,40 +78,43 @@ class Assigner:
                 heads.replace(None)
                 continue
             self._queue.pop(requirements)
-            self._give(draft, task, choice, now)
+            if choice.asleep:
+                self._wake(draft, task, choice, now)
+            else:
+                self._give(draft, task, choice, now)
             room -= 1
             heads.replace(self._ready_head(draft, requirements, now))
         self._queue.grown.update(heads.lines())
 
     def first(self, agent_id: str | None, now: datetime) -> tuple[Task, Choice] | None:
         """The first ready task that an agent, or the one named, could take, with the choice."""
-        self._refresh()
+        self._refresh(now)
         self._given.clear()
         draft = Draft()
         heads = Heads(self._turns, self._heads(draft, set(self._queue.lines()), now))
         while heads:
             task = self._queue.head(heads.first())
             assert task is not None
-            choice = self._matcher.choose(task) if agent_id is None else self._matcher.name(task, agent_id)
+            choice = self.choose(task, agent_id, now)
             if isinstance(choice, Choice):
                 return task, choice
             heads.replace(None)
         return None
 
-    def choose(self, task: Task, agent_id: str | None) -> Choice | str:
+    def choose(self, task: Task, agent_id: str | None, now: datetime) -> Choice | str:
         """The best agent for a task, or the one named, without looking at any line; else why there is none."""
-        self._refresh()
+        self._refresh(now)
         if agent_id is not None:
             return self._matcher.name(task, agent_id)
-        return self._matcher.choose(task) or "no agent that can do it is free"
+        return self._matcher.choose(task, awake=True) or "no agent that can do it is free"
 
     def give(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
         """Give a task out of turn. The draft's events must follow, or the state be loaded anew."""
         self._give(draft, task, choice, now)
         draft.fates[task.task_id] = "assigned"
 
-    def _refresh(self) -> None:
-        self._freed += self._matcher.refresh()
+    def _refresh(self, now: datetime) -> None:
+        self._freed += self._matcher.refresh(now)
 
     def _heads(self, draft: Draft, lines: set[Requirements], now: datetime) -> list[Task]:
         heads = (self._ready_head(draft, requirements, now) for requirements in lines)
@@ -156,6 +170,13 @@ class Assigner:
             if undecided:
                 self._state.settle(task)
         return None
+
+    def _wake(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
+        """Let the task wait for an agent that is asleep. A slot of it is taken from now on."""
+        self._matcher.take(choice.agent_id, now)
+        told = choice.agent_id in self._state.awaited or choice.agent_id in self._woken
+        self._woken.add(choice.agent_id)
+        waking.wait_for(draft, task, choice, now + self._wake_timeout, told=told)
 
     def _give(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
         self._matcher.take(choice.agent_id, now)

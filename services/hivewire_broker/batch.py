@@ -1,7 +1,9 @@
 """Taking many tasks in one command: each by itself, in any order, with dependencies among them."""
 
 import heapq
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -33,7 +35,7 @@ class Batch:
         self._aliases: dict[str, str] = {}
         self._by_id: dict[str, list[Entry]] = {}
         for index, raw in enumerate(data.tasks):
-            self._read(index, raw, task_id_in_batch(command.id, index))
+            self._read(index, raw, partial(task_id_in_batch, command.id, index))
 
     def decide(self) -> Step:
         """Take what can be taken, dependencies first and else in the order of the batch."""
@@ -56,7 +58,7 @@ class Batch:
         self._refuse_cycles({task_id: needs[task_id] for task_id in missing})
         return self._intake.draft.step()
 
-    def _read(self, index: int, raw: msgspec.Raw, unnamed: str) -> None:
+    def _read(self, index: int, raw: msgspec.Raw, unnamed: Callable[[], str]) -> None:
         submit = codec.decode_as(raw, Submit, "task")
         if isinstance(submit, codec.Malformed):
             self.items[index].error = submit.reason

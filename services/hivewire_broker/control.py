@@ -13,7 +13,7 @@ from hivewire.events.task import (
     TaskUpdated,
 )
 from hivewire_broker import rearranging
-from hivewire_broker.dependents import after_bad_end, after_reopening, block_for, blocking
+from hivewire_broker.dependents import block_for, blocking
 from hivewire_broker.draft import Draft
 from hivewire_broker.state import State
 from hivewire_service.core import NOTHING, Command, Refusal, Step
@@ -42,7 +42,6 @@ def cancel(state: State, command: Command, now: datetime) -> Step | Refusal:
     draft.add(cancelled, "cancelled")
     if attempt is not None:
         draft.tell_cancel(task, attempt, data.reason or f"cancelled by {command.sender}")
-    after_bad_end(draft, state, task.task_id, "cancelled", now)
     return draft.step()
 
 
@@ -56,7 +55,7 @@ def retry(state: State, command: Command, now: datetime) -> Step | Refusal:
         reason = "only what ended failed, dead_lettered or cancelled can be tried again"
         return Refusal(f"task {task.task_id} is {task.status}: {reason}", 409)
     draft = Draft()
-    blocker = blocking(draft, state, task)
+    blocker = blocking(state, task)
     if blocker is not None and task.on_dependency_failure == "cancel":
         reason = f"it depends on task {blocker.task_id}, which ended {blocker.status}: retry that one first"
         return Refusal(f"task {task.task_id} can't be tried again: {reason}", 409)
@@ -64,7 +63,6 @@ def retry(state: State, command: Command, now: datetime) -> Step | Refusal:
         TaskReopened(task_id=task.task_id, by=command.sender, reason=data.reason, reopened_at=now),
         "pending",
     )
-    after_reopening(draft, state, task.task_id)
     if blocker is not None:
         block_for(draft, task.task_id, blocker.task_id, blocker.status)
     return draft.step()
@@ -92,7 +90,7 @@ def unblock(state: State, command: Command, _now: datetime) -> Step | Refusal:
         return Refusal(f"there is no task {data.task_id!r}", 404)
     if task.status != "blocked":
         return Refusal(f"task {task.task_id} is {task.status}, not blocked", 409)
-    blocker = blocking(Draft(), state, task)
+    blocker = blocking(state, task)
     if blocker is not None:
         reason = f"it depends on task {blocker.task_id}, which ended {blocker.status}: retry that one"
         return Refusal(f"task {task.task_id} can't go on: {reason}", 409)

@@ -10,8 +10,8 @@ from hivewire.commands.broker import VERBS
 from hivewire.events import Event
 from hivewire.events.task import TaskTimeout
 from hivewire.views import Batch as BatchReply
-from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, TaskBrief
-from hivewire_broker import approval, control, initiatives, phases, presence, replays, reports
+from hivewire.views import BatchItem, InitiativeBrief, PhaseBrief, ReplayBrief, ReportRefused, ReportsTaken, TaskBrief
+from hivewire_broker import approval, control, dependents, initiatives, phases, presence, replays, reports, waking
 from hivewire_broker.assign import Assigner
 from hivewire_broker.batch import Batch
 from hivewire_broker.dispatching import dispatch, dispatch_next
@@ -78,18 +78,25 @@ class Broker:
             "progress",
             "complete",
             "fail",
+            "report_batch",
             "create_initiative",
             "create_phase",
         }
     )
 
     def __init__(
-        self, hive: str, weights: Mapping[str, float] = DEFAULT_WEIGHTS, owner_rate: float | None = None
+        self,
+        hive: str,
+        weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+        owner_rate: float | None = None,
+        wake_timeout_s: float = waking.WAKE_TIMEOUT_S,
     ) -> None:
-        """`owner_rate`: how many tasks a second each owner may be given; None: any number."""
+        """`owner_rate`: how many tasks a second each owner may be given; None: any number. `wake_timeout_s`: how long a
+        task waits for an agent that is woken for it, in seconds."""
         self.hive = hive
         self._weights = weights_in_order(weights)
         self._owner_rate = owner_rate
+        self._wake_timeout_s = wake_timeout_s
         self.restore(State(), ())
 
     def restore(self, state: State, agents: Iterable[AgentSeen]) -> None:
@@ -98,9 +105,12 @@ class Broker:
         self.fleet = Fleet()
         for agent in agents:
             self.fleet.put(agent)
-        self._assigner = Assigner(state, Matcher(state, self.fleet, self._weights), self._owner_rate)
-        self._unchecked = list(state.held)
+        matcher = Matcher(state, self.fleet, self._weights)
+        self._assigner = Assigner(state, matcher, self._owner_rate, self._wake_timeout_s)
+        self._loaded = bool(state.held or state.awaited)
+        """The state was loaded, and nothing was compared with the fleet yet."""
         self._verdict: list[BatchItem] = []
+        self._refused: list[ReportRefused] = []
         self._about = ""
         self._created = False
 
@@ -114,6 +124,9 @@ class Broker:
                 step = batch.decide()
                 self._verdict = batch.items
                 return step
+            case "report_batch":
+                self._refused = []
+                return reports.batch(self.state, command, now, self._refused)
             case "dispatch":
                 answer = dispatch(self.state, self._assigner, command, now)
             case "dispatch_next":
@@ -151,17 +164,20 @@ class Broker:
         """Lost attempts, timeouts and assignments. The events must be evolved, or the state loaded anew."""
         draft = Draft()
         self.state.forget_old()
-        self._lose_unaccompanied(draft, now)
+        self.fleet.may_wake(now)
+        self._compare_with_fleet(draft, now)
         self._run_timers(draft, now)
+        self.state.release()
+        dependents.review(draft, self.state, now)
         phases.advance(draft, self.state, now)
         self._assigner.assign(draft, self.fleet.composition, now)
         return draft.step()
 
     def next_due(self) -> datetime | None:
         """When `advance` has something to do again."""
-        if self._assigner.pending() or self._unchecked or phases.pending(self.state):
+        if self._assigner.pending() or self._loaded or self.state.unsettled or phases.pending(self.state):
             return AT_ONCE
-        due = (self.state.timers.next_due(), self._assigner.next_due())
+        due = (self.state.timers.next_due(), self._assigner.next_due(), self.fleet.next_due())
         return min((moment for moment in due if moment is not None), default=None)
 
     def extend(self, silence_s: float, now: datetime) -> None:
@@ -171,7 +187,9 @@ class Broker:
             for task in held.values():
                 task.attempts[-1].grace_s += silence_s
 
-    def reply(self, command: Command) -> TaskBrief | BatchReply | PhaseBrief | InitiativeBrief | ReplayBrief:
+    def reply(
+        self, command: Command
+    ) -> TaskBrief | BatchReply | ReportsTaken | PhaseBrief | InitiativeBrief | ReplayBrief:
         """How what a command is about stands now; for a batch the verdict on each of its tasks."""
         if command.verb.endswith("_phase"):
             return self._phase_brief(self._about, self._created if command.verb == "create_phase" else None)
@@ -184,11 +202,9 @@ class Broker:
             for item in self._verdict:
                 item.status = self.state.tasks[item.task_id].status if item.task_id else None
             return BatchReply(self._verdict)
-        if command.verb == "submit":
-            (item,) = self._verdict
-            assert item.task_id is not None
-            return _brief(self.state.tasks[item.task_id], created=item.created)
-        return _brief(self.state.tasks[self._about])
+        if command.verb == "report_batch":
+            return ReportsTaken(self._refused)
+        return _brief(self.state.tasks[self._about], created=self._created if command.verb == "submit" else None)
 
     def _phase_brief(self, phase_id: str, created: bool | None = None) -> PhaseBrief:
         phase = self.state.phases[phase_id]
@@ -202,20 +218,22 @@ class Broker:
 
     def _submit(self, command: Command, now: datetime) -> Step | Refusal:
         intake = Intake(self.state, self.hive, command, now)
-        task_id = intake.task_id(command.data, command.id)
+        task_id = intake.task_id(command.data, lambda: command.id)
         if isinstance(task_id, Refusal):
             return task_id
         created = intake.accept(task_id, command.data)
         if isinstance(created, Refusal):
             return created
-        self._verdict = [BatchItem(0, task_id, created=created)]
+        self._about, self._created = task_id, created
         return intake.draft.step()
 
-    def _lose_unaccompanied(self, draft: Draft, now: datetime) -> None:
-        """After a load: agents may have gone while nobody looked."""
-        for agent_id in self._unchecked:
-            presence.lose_absent(draft, self.state, self.fleet, agent_id, f"agent {agent_id} is gone", now)
-        self._unchecked.clear()
+    def _compare_with_fleet(self, draft: Draft, now: datetime) -> None:
+        """After a load: agents may have come or gone while nobody looked."""
+        if self._loaded:
+            self._loaded = False
+            for agent_id in self.state.held:
+                presence.lose_absent(draft, self.state, self.fleet, agent_id, f"agent {agent_id} is gone", now)
+            waking.wake_again(draft, self.state, self.fleet)
 
     def _run_timers(self, draft: Draft, now: datetime) -> None:
         for _ in range(TIMERS_MAX):
@@ -234,7 +252,9 @@ class Broker:
         elif task.open_attempt is not None:
             self._expire(draft, task, now)
         elif task.deadline is not None and task.deadline <= now:
-            dead_letter(draft, self.state, task, DEADLINE_PASSED, now)
+            dead_letter(draft, task, DEADLINE_PASSED, now)
+        elif task.waits_until is not None:
+            waking.ran_out(draft, self.fleet, task, now)
         else:
             self.state.queue.push(task)
             self.state.settle(task)
@@ -250,11 +270,9 @@ class Broker:
         )
         draft.tell_cancel(task, attempt, f"timed out: {kind}")
         if kind == "deadline":
-            dead_letter(
-                draft, self.state, task, DEADLINE_PASSED, now, attempt=attempt, ended="timed_out", error=DEADLINE_PASSED
-            )
+            dead_letter(draft, task, DEADLINE_PASSED, now, attempt=attempt, ended="timed_out", error=DEADLINE_PASSED)
         else:
-            after_attempt(draft, self.state, task, "timed_out", _TIMEOUT_ERRORS[kind], now)
+            after_attempt(draft, task, "timed_out", _TIMEOUT_ERRORS[kind], now)
 
 
 _TIMEOUT_ERRORS: Final = {

@@ -7,6 +7,8 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
+from hivewire.commands import command_type
+from hivewire.commands.agent_gateway import Wake
 from hivewire.envelope import Envelope
 from hivewire.events import Event
 from hivewire.events.task import (
@@ -18,12 +20,15 @@ from hivewire.events.task import (
     TaskFailed,
     TaskUpdated,
 )
+from hivewire.ids import new_id
 from hivewire.inbox import CANCEL, TASK, CancelAttempt, inbox_type
-from hivewire.subjects import BROKER, Subjects
+from hivewire.subjects import AGENT_GATEWAY, BROKER, Subjects
 from hivewire_broker.core import Broker
 from hivewire_broker.draft import Resend, TellCancel
 from hivewire_broker.stored import created_of, dispatch_of
+from hivewire_broker.waking import WakeAgent
 from hivewire_service.core import Message
+from hivewire_service.roles import RESERVED_NAMES, Role
 
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Contents of tasks that are kept at hand for their dispatch."""
@@ -85,6 +90,7 @@ class Dispatches:
             if created is not None:
                 messages.append(self._dispatch(created, send))
         messages += [self._cancel(record) for record in records if isinstance(record, TellCancel)]
+        messages += [self._wake(record) for record in records if isinstance(record, WakeAgent)]
         return messages
 
     async def _fetch_missing(
@@ -104,6 +110,17 @@ class Dispatches:
     def _cancel(self, tell: TellCancel) -> Message:
         data = CancelAttempt(tell.task_id, tell.attempt, tell.instance, tell.reason)
         return self._message(tell.agent_id, CANCEL, f"{tell.task_id}.{tell.attempt}.{CANCEL}", data)
+
+    def _wake(self, record: WakeAgent) -> Message:
+        """A command to the gateway. One that gets lost costs the task the time until it gives up."""
+        sender = RESERVED_NAMES[Role.SERVICE]
+        envelope = Envelope(
+            id=new_id(),
+            type=command_type(AGENT_GATEWAY, "wake"),
+            source=self._source,
+            data=codec.raw(Wake(record.agent_id, record.reason)),
+        )
+        return Message(self._subjects.command(AGENT_GATEWAY, "wake", sender), codec.encode(envelope))
 
     def _message(self, agent_id: str, kind: str, message_id: str, data: msgspec.Struct) -> Message:
         envelope = Envelope(id=message_id, type=inbox_type(kind), source=self._source, data=codec.raw(data))

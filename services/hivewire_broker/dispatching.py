@@ -20,7 +20,7 @@ def dispatch(state: State, assigner: Assigner, command: Command, now: datetime) 
     refusal = _impossible(state, task)
     if refusal is not None:
         return refusal
-    choice = assigner.choose(task, data.agent_id)
+    choice = assigner.choose(task, data.agent_id, now)
     if isinstance(choice, str):
         return Refusal(f"task {task.task_id} can't be dispatched: {choice}", 409)
     draft = Draft()

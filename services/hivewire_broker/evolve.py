@@ -46,7 +46,12 @@ def evolve(state: State, event: Event) -> None:
         raise IllegalTransition(f"{event.type} cannot happen to the unknown task {event.entity_id}")
     status = next_task_status(task.status, event.type)
     _HANDLERS[type(event)](state, task, event)
+    if (task.status == "pending") is not (status == "pending"):
+        state.count_demand(task, 1 if status == "pending" else -1)
     task.status = status
+    if task.waits_for is not None and status != "pending":
+        state.stop_waiting(task)
+        task.waits_for = None
     if task.ended:
         state.end(task)
     else:
@@ -159,6 +164,18 @@ def _assigned(state: State, task: Task, event: events.TaskAssigned) -> None:
     task.progress_message = None
     _history(state, event.agent_id).last_assigned_us = microseconds(event.assigned_at)
     state.hold(task)
+
+
+def _waking(state: State, task: Task, event: events.TaskWaking) -> None:
+    task.waits_for = event.agent_id
+    task.waits_until = event.until
+    state.wait_for(task, event.agent_id)
+
+
+def _wake_ended(state: State, task: Task, event: events.TaskWakeEnded) -> None:
+    state.stop_waiting(task)
+    if not event.awake:
+        task.waits_for = None
 
 
 def _started(_state: State, task: Task, event: events.TaskStarted) -> None:
@@ -304,6 +321,8 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[State, Task, Any], None]]] = {
     events.TaskQueued: _queued,
     events.TaskUnmatched: _unmatched,
     events.TaskAssigned: _assigned,
+    events.TaskWaking: _waking,
+    events.TaskWakeEnded: _wake_ended,
     events.TaskStarted: _started,
     events.TaskProgress: _progress,
     events.TaskPendingApproval: _pending_approval,

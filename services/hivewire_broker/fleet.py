@@ -5,6 +5,7 @@ They are another service's events and therefore no part of the broker's own fold
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
@@ -27,7 +28,16 @@ class AgentSeen(msgspec.Struct, kw_only=True):
     owner: str | None = None
     policy: str = "always-on"
     degraded: bool = False
-    """It beats, but its work loop stands still. Known from beats only."""
+    """It beats, but its work loop stands still, or its endpoint cannot be reached. Known from beats only."""
+    wakeable: bool = False
+    """Its card says how it is woken."""
+    left_asleep: bool = False
+    """It could not be woken a short while ago. Remembered in memory only."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it is away and could be woken for a task."""
+        return self.presence == "away" and self.policy == "on-demand" and self.wakeable and not self.left_asleep
 
 
 class Fleet:
@@ -40,6 +50,7 @@ class Fleet:
         self.holders: Counter[str] = Counter()
         """How many known agents have a capability."""
         self._agents: dict[str, AgentSeen] = {}
+        self._asleep_until: dict[str, datetime] = {}
         self._loops: dict[str, tuple[str, int, int]] = {}
         """By agent: its instance, how often its work loop has turned, and how many beats said so."""
 
@@ -72,15 +83,37 @@ class Fleet:
             self.changed.add(agent_id)
             self.composition += 1
 
-    def heard(self, agent_id: str, instance: str, loop_count: int) -> None:
-        """A beat told how often the agent's work loop has turned; 0: the agent does not count."""
+    def leave_asleep(self, agent_id: str, until: datetime) -> None:
+        """The agent could not be woken: it is not woken again before `until`, unless it comes by itself."""
+        agent = self._agents.get(agent_id)
+        if agent is not None and agent.presence != "present":
+            agent.left_asleep = True
+            self._asleep_until[agent_id] = until
+            self.changed.add(agent_id)
+
+    def may_wake(self, now: datetime) -> None:
+        """Those that were left asleep for long enough may be woken again."""
+        for agent_id in [agent_id for agent_id, until in self._asleep_until.items() if until <= now]:
+            del self._asleep_until[agent_id]
+            agent = self._agents.get(agent_id)
+            if agent is not None:
+                agent.left_asleep = False
+                self.changed.add(agent_id)
+
+    def next_due(self) -> datetime | None:
+        """When an agent may be woken again."""
+        return min(self._asleep_until.values(), default=None)
+
+    def heard(self, agent_id: str, instance: str, loop_count: int, *, degraded: bool = False) -> None:
+        """A beat told how often the agent's work loop has turned (0: the agent does not count), and whether the agent is
+        degraded for a reason of its own."""
         agent = self._agents.get(agent_id)
         if agent is None or agent.instance != instance:
             return
         known = self._loops.get(agent_id, (instance, -1, 0))
         still = known[2] + 1 if known[:2] == (instance, loop_count) and loop_count else 0
         self._loops[agent_id] = (instance, loop_count, still)
-        degraded = still >= STILL_BEATS_MAX
+        degraded = degraded or still >= STILL_BEATS_MAX
         if agent.degraded is not degraded:
             agent.degraded = degraded
             self.changed.add(agent_id)

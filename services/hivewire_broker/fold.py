@@ -8,7 +8,14 @@ import msgspec
 
 from hivewire import codec
 from hivewire.events.kept import Snapshot, TaskRemoved
-from hivewire.events.task import TaskCompleted, TaskCreated, TaskPendingApproval, TaskRejected, TaskUpdated
+from hivewire.events.task import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskPendingApproval,
+    TaskRejected,
+    TaskUpdated,
+)
 from hivewire.subjects import BROKER
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.evolve import evolve
@@ -63,7 +70,7 @@ class Replay:
             self.created[event.task_id] = updated(self.created[event.task_id], event)
         elif isinstance(event, (TaskCompleted, TaskPendingApproval)):
             self.results[event.task_id] = codec.text(event.result)
-        elif isinstance(event, TaskRejected):
+        elif isinstance(event, (TaskRejected, TaskCancelled)):
             self.results.pop(event.task_id, None)
         try:
             evolve(self.state, event)
@@ -87,6 +94,8 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
         found = replay.found + compare(replay.state, stored)
         found += await _compare_contents(connection, replay)
         loaded = await read_state(connection)
+    while replay.state.released:
+        replay.state.release()
     return found + _compare_indexes(replay.state, loaded)
 
 
@@ -167,7 +176,7 @@ def _content(created: TaskCreated) -> dict[str, Any]:
 
 
 def _compare_indexes(folded: State, loaded: State) -> list[str]:
-    """What agents hold and what is known of them, as the next owner would find it."""
+    """What agents hold or are woken for, and what is known of them, as the next owner would find it."""
     found = []
     for name in ("history", "last_ordinal"):
         said, kept = getattr(folded, name), getattr(loaded, name)
@@ -177,7 +186,7 @@ def _compare_indexes(folded: State, loaded: State) -> list[str]:
         other = loaded.phases.get(phase_id)
         if other is not None and one.status != "completed":
             found += _compare_fields(f"phase {phase_id}", one, other, frozenset())
-    for name in ("held", "dependents"):
+    for name in ("held", "awaited", "dependents"):
         said, kept = ({key: set(ids) for key, ids in getattr(state, name).items()} for state in (folded, loaded))
         if said != kept:
             found.append(f"{name}: {kept!r}, the events say {said!r}")

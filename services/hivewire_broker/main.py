@@ -11,6 +11,7 @@ from hivewire.events.agent import AgentWaiting
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, Subjects
 from hivewire_broker.core import Broker
 from hivewire_broker.keeping import keeping
+from hivewire_broker.metrics import BrokerMeter
 from hivewire_broker.presence import FleetSeen, WaitsSeen
 from hivewire_broker.reads import READS
 from hivewire_broker.replayer import Replayer
@@ -26,10 +27,11 @@ from hivewire_service.settings import Settings
 def parts(settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents and with their beats."""
     weights = read_weights(settings.weights) if settings.weights else DEFAULT_WEIGHTS
-    core = Broker(settings.hive, weights, settings.owner_rate)
+    core = Broker(settings.hive, weights, settings.owner_rate, settings.wake_timeout_seconds)
     replayer = Replayer(core, settings)
     beside = (follow_agents, follow_beats, follow_waits, replayer.run)
-    return Parts(core, TaskRows(core, subjects, replayer.committed), while_owner=beside, keeping=keeping(core))
+    rows = TaskRows(core, subjects, replayer.committed)
+    return Parts(core, rows, while_owner=beside, meter=BrokerMeter(core), keeping=keeping(core))
 
 
 def read_weights(file: Path) -> dict[str, float]:

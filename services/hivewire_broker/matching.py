@@ -1,7 +1,7 @@
 """Who gets a task: gates, then a weighted sum of factors, over all candidates at once.
 
 The candidates' numbers stand in arrays, a column an agent, which is computed anew only when the agent changed; what
-depends on a class of requirements is kept with the class until the fleet's composition changes.
+depends on a class of requirements is kept with the class until the fleet's composition changes, or what is in demand.
 """
 
 from datetime import datetime
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hivewire_broker import scoring
+from hivewire_broker.decision import Decision, Scored, Shifts, record
+from hivewire_broker.demand import Demand, SkillSets
 from hivewire_broker.fleet import AgentSeen, Fleet
 from hivewire_broker.moments import microseconds
 from hivewire_broker.state import History, State
@@ -21,8 +23,6 @@ from hivewire_broker.task import Requirements, Task
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-RECORDED_MAX: Final = 8
-"""Candidates that a decision record names; the others are counted."""
 TIE: Final = 1e-9
 """Scores that differ by less are equal: it is far above rounding errors and far below what a factor means."""
 CLASSES_MAX: Final = 1_000
@@ -36,39 +36,6 @@ _TRUST, _BREADTH, _AFFINITY, _SPECIALISATION = (
 )
 _NO_HISTORY: Final = History()
 _ROWS_MIN: Final = 64
-_SORTED_MAX: Final = 200
-"""So many scores are sorted as fast as the best of them are found."""
-_DIGITS: Final = 4
-"""Decimals of a factor in the record."""
-_SHIFT_DIGITS: Final = 6
-_LEAD_MIN: Final = 1e-15
-"""Stands for no lead at all where leads are divided by."""
-
-
-class Shift(msgspec.Struct, array_like=True):
-    """A change of a weight, and the agent that would win with it."""
-
-    change: float
-    agent_id: str
-
-
-class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The record of one choice: the best candidates with their factors, the others counted by what stopped them.
-
-    `shifts` says for each factor by how much its weight, the others scaled so that the sum stays 1, would have to change
-    at least for another to win, and who that is; None: no weight would do. `if_idle` would have won if it were idle.
-    """
-
-    task_id: str
-    attempt: int
-    weights: tuple[float, ...]
-    candidates: list[str]
-    scores: list[float]
-    factors: list[list[float]]
-    scored: int
-    gated: dict[str, int]
-    shifts: list[Shift | None] = []
-    if_idle: str | None = None
 
 
 class Choice(msgspec.Struct):
@@ -80,30 +47,25 @@ class Choice(msgspec.Struct):
     reason: str
     score: float | None = None
     decision: Decision | None = None
+    asleep: bool = False
+    """It is away and has to be woken first."""
 
 
 class _Class:
     """The candidates for one class of requirements, as rows."""
 
-    __slots__ = ("composition", "lacking", "mask", "members", "not_owners", "special", "special_share")
+    __slots__ = ("composition", "demanded", "lacking", "mask", "members", "not_owners", "special", "special_share")
 
-    def __init__(
-        self,
-        composition: int,
-        members: Ints,
-        mask: bytes,
-        special: Floats,
-        special_share: Floats,
-        lacking: int,
-        not_owners: int,
-    ) -> None:
+    def __init__(self, composition: int, members: Ints, mask: bytes, lacking: int, not_owners: int) -> None:
         self.composition = composition
         self.members = members
         self.mask = mask
-        self.special = special
-        self.special_share = special_share
         self.lacking = lacking
         self.not_owners = not_owners
+        self.demanded = -1
+        """The version of the demand by which `special` was computed."""
+        self.special: Floats = np.zeros(0)
+        self.special_share: Floats = np.zeros(0)
 
 
 class Matcher:
@@ -113,8 +75,8 @@ class Matcher:
         self._state = state
         self._fleet = fleet
         self._weights = weights
-        self._rooms = [(1.0 - weight, -1.0 / weight if weight else -np.inf) for weight in weights]
-        """By factor: how far its weight can grow, and the smallest ratio with which it can fall far enough."""
+        self._shifts = Shifts(weights)
+        self._demand = Demand(state, fleet)
         self._rows: dict[str, int] = {}
         self._agents: list[AgentSeen | None] = []
         self._ids: list[str] = []
@@ -122,21 +84,22 @@ class Matcher:
         self._rest: list[float] = []
         """By row: what an agent's score is without its availability and without what depends on the task."""
         self._vacant: list[int] = []
-        self._skillsets: dict[frozenset[str], int] = {}
+        self._skillsets = SkillSets()
         self._owners: dict[str, int] = {}
         self._classes: dict[Requirements, _Class] = {}
         self._ranked_at = -1
         self._allocate(_ROWS_MIN)
         fleet.changed.update(agent.agent_id for agent in fleet)
 
-    def refresh(self) -> list[int]:
+    def refresh(self, now: datetime) -> list[int]:
         """Take in what changed since the last time; returns the rows of the agents that changed and are free."""
+        self._demand.look(now)
         changed = self._fleet.changed | self._state.changed_agents
         self._fleet.changed.clear()
         self._state.changed_agents.clear()
         if max(len(self._skillsets), len(self._owners)) > _ROWS_MIN + 2 * len(self._fleet):
             # Mostly those of cards that are gone: number them anew.
-            self._skillsets.clear()
+            self._skillsets = SkillSets()
             self._owners.clear()
             changed.update(agent.agent_id for agent in self._fleet)
         rows = [self._refresh_agent(agent_id) for agent_id in sorted(changed)]
@@ -151,18 +114,21 @@ class Matcher:
         """Whether any known agent, present or not, could take tasks of a class."""
         return len(self._class(requirements).members) > 0
 
-    def choose(self, task: Task) -> Choice | None:
-        """The best agent for a task, or None while no agent that could take it is free."""
+    def choose(self, task: Task, *, awake: bool = False) -> Choice | None:
+        """The best agent for a task, or None while no agent that could take it is free. `awake`: none that is asleep."""
         group = self._class(task.requirements)
         if not len(group.members):
             return None
+        self._spare(group, task.requirements.capabilities)
         affinities = self._affinities(task, group.members)
         both = self._scores(task, group, affinities)
+        if awake:
+            both[:, self._asleep.take(group.members)] = -np.inf
         scores, if_idle = both[0], both[1]
         best = scores.max()
         if best == -np.inf:
             return None
-        winner = self._fairest(group.members, np.flatnonzero(scores >= best - TIE))
+        winner = self._fairest(group.members, (scores >= best - TIE).nonzero()[0])
         return self._choice(task, group, scores, if_idle, affinities, winner)
 
     def name(self, task: Task, agent_id: str) -> Choice | str:
@@ -176,6 +142,8 @@ class Matcher:
             return f"agent {agent_id} lacks {', '.join(lacking)}"
         if agent.owner not in (None, wanted.owner):
             return f"agent {agent_id} works only for owner {agent.owner}"
+        if agent.asleep:
+            return f"agent {agent_id} is asleep: wake it first with `hivewire agent wake {agent_id}`"
         row = self._rows[agent_id]
         gate = int(self._gate[row])
         if gate != FREE:
@@ -199,6 +167,7 @@ class Matcher:
         self._trust: Floats = np.zeros(size)
         self._broad: Floats = np.zeros(size)
         self._gate: npt.NDArray[np.int8] = np.full(size, ABSENT, dtype=np.int8)
+        self._asleep: npt.NDArray[np.bool_] = np.zeros(size, dtype=np.bool_)
         self._last_us: Ints = np.zeros(size, dtype=np.int64)
         self._skillset: Ints = np.full(size, -1, dtype=np.int64)
         self._owner: Ints = np.full(size, -1, dtype=np.int64)
@@ -207,12 +176,12 @@ class Matcher:
     def _grow(self) -> None:
         """Double the arrays. Ranks are not kept: they are made anew for the larger fleet."""
         used = len(self._agents)
-        factors, general, gate = self._factors, self._general, self._gate
+        factors, general, gate, asleep = self._factors, self._general, self._gate, self._asleep
         trust, broad = self._trust, self._broad
         last_us, skillset, owner = self._last_us, self._skillset, self._owner
         self._allocate(2 * used)
         self._factors[:, :used], self._general[:, :used], self._gate[:used] = factors, general, gate
-        self._trust[:used], self._broad[:used] = trust, broad
+        self._trust[:used], self._broad[:used], self._asleep[:used] = trust, broad, asleep
         self._last_us[:used], self._skillset[:used], self._owner[:used] = last_us, skillset, owner
 
     def _row(self, agent_id: str) -> int:
@@ -240,9 +209,9 @@ class Matcher:
         row = self._row(agent_id)
         history = self._state.history.get(agent_id, _NO_HISTORY)
         self._agents[row] = agent
-        self._busy[row] = len(self._state.held.get(agent_id, ()))
+        self._busy[row] = len(self._state.held.get(agent_id, ())) + len(self._state.awaited.get(agent_id, ()))
         self._last_us[row] = history.last_assigned_us
-        self._skillset[row] = self._skillsets.setdefault(agent.capabilities, len(self._skillsets))
+        self._skillset[row] = self._skillsets.number(agent.capabilities)
         self._owner[row] = -1 if agent.owner is None else self._owners.setdefault(agent.owner, len(self._owners))
         trust = self._trust[row] = scoring.trust(history.completed, history.ended)
         broad = self._broad[row] = scoring.breadth(len(agent.capabilities))
@@ -277,7 +246,9 @@ class Matcher:
         assert agent is not None
         busy = self._busy[row]
         gate = self._gate[row] = _gate(agent, busy)
-        available = self._factors[0, row] = scoring.availability(busy, agent.slots, degraded=agent.degraded)
+        asleep = self._asleep[row] = agent.asleep
+        available = scoring.availability(busy, agent.slots, degraded=agent.degraded, asleep=asleep)
+        self._factors[0, row] = available
         weight, rest = self._weights[0], self._rest[row]
         self._general[0, row] = weight * available + rest if gate == FREE else -np.inf
         self._general[1, row] = weight + rest if busy and gate in (FREE, FULL) else -np.inf
@@ -294,31 +265,28 @@ class Matcher:
 
     def _gather(self, requirements: Requirements) -> _Class:
         used = len(self._agents)
-        needed = requirements.capabilities
-        fits = np.array([needed <= skills for skills in self._skillsets] + [False])
-        special = np.array([self._specialisation(skills, needed) for skills in self._skillsets] + [0.0])
         skillset, owner = self._skillset[:used], self._owner[:used]
         # A vacant row has no skill set: -1 finds the False at the end.
-        capable = fits[skillset]
+        capable = self._skillsets.holding(requirements.capabilities)[skillset]
         owned = (owner == -1) | (owner == self._owners.get(requirements.owner, -2))
         fitting = capable & owned
         members = np.flatnonzero(fitting)
         capable_count = int(capable.sum())
-        spared = special[skillset[members]]
         return _Class(
             composition=self._fleet.composition,
             members=members,
             mask=fitting.tobytes(),
-            special=spared,
-            special_share=self._weights[_SPECIALISATION] * spared,
             lacking=len(self._rows) - capable_count,
             not_owners=capable_count - len(members),
         )
 
-    def _specialisation(self, skills: frozenset[str], needed: frozenset[str]) -> float:
-        if not needed <= skills:
-            return 0.0
-        return scoring.specialisation(self._fleet.holders[skill] for skill in skills - needed)
+    def _spare(self, group: _Class, needed: frozenset[str]) -> None:
+        """Let the class know how far each of its members should be spared for other work."""
+        if group.demanded != self._demand.version:
+            group.demanded = self._demand.version
+            by_set = 1.0 - self._skillsets.highest(self._demand.pressures, without=needed)
+            group.special = by_set.take(self._skillset.take(group.members))
+            group.special_share = self._weights[_SPECIALISATION] * group.special
 
     # one choice -------------------------------------------------------------------------------------
     def _affinities(self, task: Task, members: Ints) -> list[tuple[int, float]]:
@@ -349,12 +317,13 @@ class Matcher:
     def _scores(self, task: Task, group: _Class, affinities: list[tuple[int, float]]) -> Floats:
         """The members' scores as they are, and as those of the busy would be if they were idle: two rows."""
         members, weights = group.members, self._weights
-        scores: Floats = self._general[:, members] + group.special_share
+        scores: Floats = self._general.take(members, axis=1)
+        scores += group.special_share
         if task.risk is not None:
-            doubt = 1.0 - self._trust[members]
+            doubt = 1.0 - self._trust.take(members)
             scores += weights[_TRUST] * (scoring.RISK_DEFAULT - task.risk) * doubt
         if task.complexity is not None:
-            broad = self._broad[members]
+            broad = self._broad.take(members)
             scores += weights[_BREADTH] * (2.0 * task.complexity - 1.0) * (broad - scoring.NEUTRAL)
         for place, value in affinities:
             scores[:, place] += weights[_AFFINITY] * value
@@ -388,103 +357,71 @@ class Matcher:
         affinities: list[tuple[int, float]],
         winner: int,
     ) -> Choice:
-        gates = np.bincount(self._gate[group.members], minlength=len(_GATES)).tolist()
-        free = np.flatnonzero(scores > -np.inf) if gates[FREE] < len(scores) else np.arange(len(scores))
-        factors = self._all_factors(task, group, affinities, free)
-        values = scores[free]
-        first = int(np.searchsorted(free, winner))
-        places = _best_places(values, first, min(gates[FREE], RECORDED_MAX))
-        names = [self._ids[row] for row in group.members[free[places]].tolist()]
-        best = values.item(first)
+        members = group.members
+        free = (scores > -np.inf).nonzero()[0]
+        rows = members.take(free)
+        row = int(members[winner])
+        agent = self._agents[row]
+        assert agent is not None
+        scored = Scored(
+            scores=scores.take(free),
+            factors=self._all_factors(task, group, affinities, free, rows),
+            winner=winner if len(free) == len(scores) else int(free.searchsorted(winner)),
+            name=lambda place: self._ids[rows.item(place)],
+        )
+        best = scores.item(winner)
         if_idle[winner] = -np.inf
         idle = int(if_idle.argmax())
-        gated = {"capabilities": group.lacking, "owner": group.not_owners}
-        gated.update(zip(_GATES[1:], gates[1:], strict=True))
-        decision = Decision(
+        decision = record(
             task_id=task.task_id,
             attempt=len(task.attempts) + 1,
             weights=self._weights,
-            candidates=names,
-            scores=values[places].round(_DIGITS).tolist(),
-            factors=factors[:, places].T.round(_DIGITS).tolist(),
-            scored=gates[FREE],
-            gated={gate: count for gate, count in gated.items() if count},
-            shifts=self._shifts(group, factors, best - values, free, first) if len(free) > 1 else [],
-            if_idle=self._id(group, idle) if if_idle.item(idle) > best + TIE else None,
+            scored=scored,
+            gated=self._stopped(group, len(free)),
+            shifts=self._shifts,
+            if_idle=self._ids[members.item(idle)] if if_idle.item(idle) > best + TIE else None,
+            woken=task.waits_for == agent.agent_id,
         )
-        row = int(group.members[winner])
-        agent = self._agents[row]
-        assert agent is not None
         return Choice(
-            agent.agent_id, agent.instance, self._trust.item(row), _reason(decision), score=best, decision=decision
+            agent_id=agent.agent_id,
+            instance=agent.instance,
+            trust=self._trust.item(row),
+            reason=decision.reason,
+            score=best,
+            decision=decision,
+            asleep=agent.asleep,
         )
 
-    def _all_factors(self, task: Task, group: _Class, affinities: list[tuple[int, float]], free: Ints) -> Floats:
-        """The factors of the free members, a row a factor: so they are looked through the fastest."""
-        rows = group.members[free]
-        factors = self._factors[:, rows]
+    def _stopped(self, group: _Class, free: int) -> dict[str, int]:
+        """How many agents each gate stopped."""
+        gates = np.bincount(self._gate.take(group.members), minlength=len(_GATES)).tolist()
+        return {
+            "capabilities": group.lacking,
+            "owner": group.not_owners,
+            "asleep": gates[FREE] - free,
+            **dict(zip(_GATES[1:], gates[1:], strict=True)),
+        }
+
+    def _all_factors(
+        self, task: Task, group: _Class, affinities: list[tuple[int, float]], free: Ints, rows: Ints
+    ) -> Floats:
+        """The factors of the free members, a row a factor."""
+        factors: Floats = self._factors.take(rows, axis=1)
         if task.risk is not None:
-            factors[_TRUST] = 1.0 - task.risk * (1.0 - self._trust[rows])
+            factors[_TRUST] = 1.0 - task.risk * (1.0 - self._trust.take(rows))
         if task.complexity is not None:
-            broad = self._broad[rows]
+            broad = self._broad.take(rows)
             factors[_BREADTH] = task.complexity * broad + (1.0 - task.complexity) * (1.0 - broad)
-        factors[_SPECIALISATION] = group.special[free]
+        factors[_SPECIALISATION] = group.special.take(free)
         for place, value in affinities:
             factors[_AFFINITY, free == place] = value
         return factors
 
-    def _shifts(self, group: _Class, factors: Floats, leads: Floats, free: Ints, first: int) -> list[Shift | None]:
-        """For each factor the smallest change of its weight with which another would win.
-
-        Let the winner lead a candidate by L, and let the candidate be better by G in a factor of weight w. With the
-        weight w + d, and the others scaled so that the sum stays 1, they are level at d = L (1 - w) / (L + G). Of all
-        candidates that with the largest G / L is the first to win as the weight grows; that with the smallest as it
-        falls, which it does to 0 at most: G / L <= -1 / w.
-        """
-        ratios = factors - factors[:, first, np.newaxis]
-        ratios /= np.maximum(leads, _LEAD_MIN)
-        above, below = ratios.max(axis=1).tolist(), ratios.min(axis=1).tolist()
-        shifts: list[Shift | None] = []
-        for factor, (room, floor) in enumerate(self._rooms):
-            up, down = above[factor], below[factor]
-            rise = room / (1.0 + up) if up > 0.0 and room else np.inf
-            fall = -room / (1.0 + down) if down <= floor and room else np.inf
-            if rise <= fall:
-                shift = None if rise == np.inf else (rise, int(ratios[factor].argmax()))
-            else:
-                shift = -fall, int(ratios[factor].argmin())
-            shifts.append(shift and Shift(round(shift[0], _SHIFT_DIGITS), self._id(group, int(free[shift[1]]))))
-        return shifts
-
-    def _id(self, group: _Class, place: int) -> str:
-        return self._ids[group.members.item(place)]
-
 
 def _gate(agent: AgentSeen, busy: int) -> int:
     """The first gate that stops an agent which has the capabilities and the owner."""
-    if agent.presence != "present":
+    if agent.presence != "present" and not agent.asleep:
         return ABSENT
     if agent.drained:
         return DRAINED
     return FULL if busy >= agent.slots else FREE
-
-
-def _best_places(scores: Floats, winner: int, count: int) -> Ints:
-    """The places of the winner and of the next best, best first."""
-    if len(scores) > _SORTED_MAX:
-        places = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
-        places = places[np.argsort(-scores[places], kind="stable")]
-    else:
-        places = np.argsort(-scores, kind="stable")
-    if places[0] == winner:
-        return places[:count]
-    return np.array([winner, *(place for place in places.tolist() if place != winner)][:count], dtype=np.int64)
-
-
-def _reason(decision: Decision) -> str:
-    best = decision.scores[0]
-    if decision.scored == 1:
-        return f"the only free agent that can do it (score {best:.2f})"
-    lead = best - decision.scores[1]
-    ahead = f"{lead:.2f} ahead of {decision.candidates[1]}" if lead else f"level with {decision.candidates[1]}"
-    return f"best of {decision.scored} free agents: score {best:.2f}, {ahead}"

@@ -10,6 +10,7 @@ from hivewire import limits
 from hivewire.events import agent as events
 from hivewire.events.task import TaskReassigned
 from hivewire.inbox import Beat
+from hivewire_broker import waking
 from hivewire_broker.draft import Draft
 from hivewire_broker.fleet import AgentSeen, Fleet, Presence
 from hivewire_broker.retry import after_attempt
@@ -50,7 +51,7 @@ def lose_absent(draft: Draft, state: State, fleet: Fleet, agent_id: str, reason:
         draft.events.append(
             TaskReassigned(task_id=task.task_id, attempt=attempt.number, agent_id=agent_id, reason=reason, ended_at=now)
         )
-        after_attempt(draft, state, task, "lost", reason, now)
+        after_attempt(draft, task, "lost", reason, now)
 
 
 def _fleet_seen(draft: Draft, state: State, fleet: Fleet, seen: FleetSeen, now: datetime) -> None:
@@ -60,10 +61,16 @@ def _fleet_seen(draft: Draft, state: State, fleet: Fleet, seen: FleetSeen, now: 
     for agent in seen.agents:
         known = fleet.get(agent.agent_id)
         agent.degraded = known is not None and known.degraded and known.instance == agent.instance
+        agent.left_asleep = known is not None and known.left_asleep
         if known != agent:
             fleet.put(agent)
     for agent_id in state.held:
         lose_absent(draft, state, fleet, agent_id, f"agent {agent_id} is gone", now)
+    for agent_id in state.awaited:
+        if fleet.present_instance(agent_id) is not None:
+            waking.came(draft, state, agent_id)
+        elif fleet.get(agent_id) is None:
+            waking.gave_up(draft, state, agent_id, f"agent {agent_id} was removed")
 
 
 def _spawned(draft: Draft, state: State, fleet: Fleet, event: events.AgentSpawned, now: datetime) -> None:
@@ -71,6 +78,7 @@ def _spawned(draft: Draft, state: State, fleet: Fleet, event: events.AgentSpawne
     fleet.put(_seen(event.agent_id, event.instance, event.card, drained=known is not None and known.drained))
     lose_absent(draft, state, fleet, event.agent_id, f"a new instance of agent {event.agent_id} started", now)
     _resend_all(draft, state, fleet, event.agent_id, now)
+    waking.came(draft, state, event.agent_id)
 
 
 def _updated(_draft: Draft, _state: State, fleet: Fleet, event: events.AgentUpdated, _now: datetime) -> None:
@@ -86,9 +94,11 @@ def _resumed(draft: Draft, state: State, fleet: Fleet, event: events.AgentResume
     if agent is not None:
         agent.instance = event.instance
         agent.presence = "present"
+        agent.left_asleep = False
         fleet.put(agent)
         lose_absent(draft, state, fleet, event.agent_id, f"another instance of agent {event.agent_id} resumed", now)
         _resend_all(draft, state, fleet, event.agent_id, now)
+        waking.came(draft, state, event.agent_id)
 
 
 def _stopped(draft: Draft, state: State, fleet: Fleet, event: events.AgentStopped, now: datetime) -> None:
@@ -133,11 +143,17 @@ def _set_drained(fleet: Fleet, agent_id: str, *, drained: bool) -> None:
 def _deleted(draft: Draft, state: State, fleet: Fleet, event: events.AgentDeleted, now: datetime) -> None:
     fleet.remove(event.agent_id)
     lose_absent(draft, state, fleet, event.agent_id, f"agent {event.agent_id} was removed", now)
+    waking.gave_up(draft, state, event.agent_id, f"agent {event.agent_id} was removed")
+
+
+def _wake_failed(draft: Draft, state: State, fleet: Fleet, event: events.AgentWakeFailed, now: datetime) -> None:
+    waking.gave_up(draft, state, event.agent_id, f"agent {event.agent_id} could not be woken: {event.reason}")
+    fleet.leave_asleep(event.agent_id, now + waking.WAKE_PAUSE)
 
 
 def _beat(draft: Draft, state: State, fleet: Fleet, beat: Beat, now: datetime) -> None:
     """Compare what the agent says it holds with what it was given."""
-    fleet.heard(beat.agent_id, beat.instance, beat.loop_count)
+    fleet.heard(beat.agent_id, beat.instance, beat.loop_count, degraded=beat.degraded)
     listed = {(held.task_id, held.attempt) for held in beat.held}
     given = state.held.get(beat.agent_id, {})
     for task in given.values():
@@ -185,6 +201,7 @@ def _seen(agent_id: str, instance: str, card: events.Card, *, drained: bool) -> 
         slots=card.slots,
         owner=card.owner,
         policy=card.policy,
+        wakeable=card.wake is not None,
     )
 
 
@@ -197,6 +214,7 @@ _HANDLERS: Final[Mapping[type, Callable[[Draft, State, Fleet, Any, datetime], No
     events.AgentDrained: _drained,
     events.AgentUndrained: _undrained,
     events.AgentDeleted: _deleted,
+    events.AgentWakeFailed: _wake_failed,
     events.AgentWaiting: _waiting,
     FleetSeen: _fleet_seen,
     WaitsSeen: _waits_seen,

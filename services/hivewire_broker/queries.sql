@@ -4,9 +4,10 @@ INSERT INTO task (
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
     timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
-    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback, updated_at
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until, updated_at
 )
 SELECT
     task_id, ordinal,
@@ -14,26 +15,29 @@ SELECT
     priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata,
     labels::jsonb, depends_on::text[], on_dependency_failure, phase_id, type, category, requires_approval, payload,
     not_before, risk, complexity, verifiability, reversibility, files::text[], concurrency_key, max_concurrent,
+    correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback, $1
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until, $1
 FROM unnest(
     $2::text[], $3::bigint[],
     $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::text[],
     $12::smallint[], $13::float8[], $14::float8[], $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[],
     $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::boolean[], $27::text[],
     $28::timestamptz[], $29::float8[], $30::float8[], $31::float8[], $32::float8[], $33::text[], $34::text[],
-    $35::integer[],
-    $36::text[], $37::boolean[], $38::boolean[], $39::integer[], $40::text[], $41::integer[], $42::integer[],
-    $43::timestamptz[], $44::text[], $45::text[], $46::text[], $47::float8[], $48::text[], $49::timestamptz[],
-    $50::timestamptz[], $51::timestamptz[], $52::text[], $53::text[]
+    $35::integer[], $36::text[], $37::text[],
+    $38::text[], $39::boolean[], $40::boolean[], $41::integer[], $42::text[], $43::integer[], $44::integer[],
+    $45::timestamptz[], $46::text[], $47::text[], $48::text[], $49::float8[], $50::text[], $51::timestamptz[],
+    $52::timestamptz[], $53::timestamptz[], $54::text[], $55::text[], $56::text[], $57::timestamptz[]
 ) AS new (
     task_id, ordinal,
     title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities, priority,
     timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels, depends_on,
     on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, risk, complexity,
-    verifiability, reversibility, files, concurrency_key, max_concurrent,
+    verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent,
     status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason, error,
-    progress, progress_message, deadline, started_at, ended_at, result, feedback
+    progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for,
+    waits_until
 )
 
 -- name: insert_dependencies
@@ -59,7 +63,7 @@ UPDATE task SET
     ended_at = new.ended_at,
     -- what waits for approval is kept until somebody has decided
     result = CASE new.status WHEN 'pending_approval' THEN coalesce(new.result, task.result) ELSE new.result END,
-    feedback = new.feedback,
+    feedback = new.feedback, waits_for = new.waits_for, waits_until = new.waits_until,
     priority = coalesce(new.priority, task.priority),
     timeout_seconds = coalesce(new.timeout_seconds, task.timeout_seconds),
     labels = coalesce(new.labels::jsonb, task.labels),
@@ -69,12 +73,12 @@ UPDATE task SET
 FROM unnest(
     $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::text[], $8::integer[], $9::integer[],
     $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::text[], $16::timestamptz[],
-    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::smallint[], $22::float8[], $23::text[],
-    $24::text[], $25::text[]
+    $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[], $22::timestamptz[],
+    $23::smallint[], $24::float8[], $25::text[], $26::text[], $27::text[]
 ) AS new (
     task_id, status, queued, unmatched, attempt, agent_id, retries_used, lost_count, retry_at, blocked_by, reason,
-    error, progress, progress_message, deadline, started_at, ended_at, result, feedback, priority, timeout_seconds,
-    labels, metadata, depends_on
+    error, progress, progress_message, deadline, started_at, ended_at, result, feedback, waits_for, waits_until,
+    priority, timeout_seconds, labels, metadata, depends_on
 )
 WHERE task.task_id = new.task_id
 
@@ -231,7 +235,7 @@ SELECT agent_id, completed, ended, run_us, cost, costed, last_assigned_us FROM a
 SELECT coalesce(max(ordinal), 0) FROM task
 
 -- name: load_agents
-SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy FROM agent
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, wake FROM agent
 
 -- name: load_waits
 SELECT wait.agent_id, wait.task_id, wait.attempt, wait.paused_s, wait.waiting_since, wait.pause_until
@@ -243,7 +247,7 @@ WHERE attempt.ended_at IS NULL
 SELECT task_id, title, sender, owner, content_hash, created_at, idempotency_key, description, required_capabilities,
        priority, timeout_seconds, start_timeout_seconds, max_retries, backoff, source, parent_task_id, metadata, labels,
        depends_on, on_dependency_failure, phase_id, type, category, requires_approval, payload, not_before, deadline,
-       risk, complexity, verifiability, reversibility, files, concurrency_key, max_concurrent, result
+       risk, complexity, verifiability, reversibility, files, concurrency_key, max_concurrent, correlationid, traceparent, result
 FROM task
 WHERE task_id = ANY($1::text[])
 
@@ -291,6 +295,35 @@ FROM (
     FROM task
     WHERE ended_at IS NULL AND status IN ('pending', 'blocked')
 ) AS waiting
+
+-- name: stock
+SELECT priority::text, state, count(*) AS tasks,
+       greatest(0, extract(epoch FROM now() - min(since)))::float8 AS oldest_s
+FROM (
+    SELECT priority, CASE
+               WHEN status <> 'pending' THEN status
+               WHEN queued AND (attempt > 0 OR NOT (starts_with(type, 'checkpoint:') OR category = ANY($1::text[])))
+                    AND (not_before IS NULL OR not_before <= now()) AND (retry_at IS NULL OR retry_at <= now())
+                    AND coalesce(needed.completed, true) THEN 'ready'
+               ELSE 'waiting'
+           END AS state,
+           CASE
+               WHEN status <> 'pending' OR phase_id IS NOT NULL THEN updated_at
+               ELSE greatest(created_at, not_before, retry_at, needed.ended_at)
+           END AS since
+    FROM task
+    LEFT JOIN LATERAL (
+        SELECT bool_and(dependency.status = 'completed') AS completed, max(dependency.ended_at) AS ended_at
+        FROM task_dependency
+        JOIN task AS dependency ON dependency.task_id = task_dependency.depends_on_id
+        WHERE task_dependency.task_id = task.task_id
+    ) AS needed ON depends_on <> '{}'
+    WHERE task.ended_at IS NULL
+) AS live
+GROUP BY priority, state
+
+-- name: dead_counts
+SELECT status, count(*) AS tasks FROM task WHERE dead GROUP BY status
 
 -- name: queue_head
 SELECT task.*, place
@@ -373,7 +406,8 @@ ORDER BY dependency.status IN ('failed', 'dead_lettered', 'cancelled') DESC, dep
 LIMIT 1
 
 -- name: agents_with_load
-SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, coalesce(load.busy, 0) AS busy
+SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, wake,
+       coalesce(load.busy, 0) AS busy
 FROM agent
 LEFT JOIN (SELECT agent_id, count(*) AS busy FROM attempt WHERE ended_at IS NULL GROUP BY agent_id) AS load
     USING (agent_id)

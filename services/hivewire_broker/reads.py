@@ -29,8 +29,8 @@ from hivewire.views import (
 from hivewire_broker import phase_reads, replay_rows
 from hivewire_broker.as_of import queue_as_of, task_as_of
 from hivewire_broker.cursors import number
+from hivewire_broker.decision import Decision
 from hivewire_broker.evolve import PLANNING, is_by_name_only
-from hivewire_broker.matching import Decision
 from hivewire_broker.rows import SQL, agent_seen
 from hivewire_broker.scoring import FACTORS, weights_in_order
 from hivewire_broker.whatif import Decided, compare, winner
@@ -145,6 +145,7 @@ async def explain(connection: asyncpg.Connection, query: Explain, _sender: str) 
         shifts=_shifts(decision) if decision else {},
         if_idle=decision.if_idle if decision else None,
         reweighted=weights is not None,
+        woken=decision is not None and decision.woken,
         winner=winner(decision, weights) if decision and weights else None,
     )
 
@@ -186,6 +187,8 @@ async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: s
         attempt=row["attempt"],
         agent_id=row["agent_id"],
         wakes_at=max((at for at in (row["not_before"], row["retry_at"]) if at is not None), default=None),
+        waits_for=row["waits_for"],
+        waits_until=row["waits_until"],
         retries=row["retry_at"] is not None,
         reason=row["reason"],
         error=row["error"],

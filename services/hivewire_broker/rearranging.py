@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hivewire.events.task import TaskUnblocked
 from hivewire_broker.cycles import cycle_through
-from hivewire_broker.dependents import after_bad_end, block_for, cancel_for, first_bad
+from hivewire_broker.dependents import block_for, cancel_for, first_bad
 from hivewire_broker.draft import Draft
 from hivewire_broker.state import State
 from hivewire_broker.task import Task
@@ -25,14 +25,13 @@ def impossible(state: State, task: Task, depends_on: Sequence[str]) -> Refusal |
 
 def follow(draft: Draft, state: State, task: Task, depends_on: Sequence[str], now: datetime) -> None:
     """What becomes of the task: one of these may have ended without success, or the one that blocked it is none of them."""
-    bad = first_bad(draft, state, depends_on)
+    bad = first_bad(state, depends_on)
     if bad is None:
         if task.blocked_by is not None:
             reason = f"it does not depend on task {task.blocked_by} any more"
             draft.add(TaskUnblocked(task_id=task.task_id, reason=reason), "pending")
     elif task.on_dependency_failure == "cancel":
         cancel_for(draft, task.task_id, bad.task_id, bad.status, now)
-        after_bad_end(draft, state, task.task_id, "cancelled", now)
     elif task.status != "blocked" or (task.blocked_by is not None and task.blocked_by not in depends_on):
         block_for(draft, task.task_id, bad.task_id, bad.status)
 

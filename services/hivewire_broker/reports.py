@@ -1,14 +1,26 @@
 """What agents report about their attempts. The attempt, its agent and its instance are the fence."""
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from hivewire.commands.broker import Complete, Fail, Progress, Start
+from hivewire.commands.broker import (
+    Complete,
+    CompleteReport,
+    Fail,
+    FailReport,
+    Progress,
+    ProgressReport,
+    ReportBatch,
+    Start,
+    StartReport,
+)
+from hivewire.events import Event
 from hivewire.events.task import TaskCompleted, TaskFailed, TaskPendingApproval, TaskProgress, TaskStarted
 from hivewire.subjects import OPERATOR
-from hivewire.views import AttemptStatus
+from hivewire.views import AttemptStatus, ReportRefused
 from hivewire_broker.approval import requested_by
-from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
 from hivewire_broker.retry import after_attempt
 from hivewire_broker.state import State
@@ -116,7 +128,7 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
         return NOTHING if attempt.status == "failed" else _over(attempt)
     draft = Draft()
     if data.retry:
-        after_attempt(draft, state, task, "failed", data.error, now)
+        after_attempt(draft, task, "failed", data.error, now)
     else:
         failed = TaskFailed(
             task_id=task.task_id,
@@ -126,8 +138,34 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
             error=data.error,
         )
         draft.add(failed, "failed")
-        after_bad_end(draft, state, task.task_id, "failed", now)
     return draft.step()
+
+
+def batch(state: State, command: Command, now: datetime, refused: list[ReportRefused]) -> Step:
+    """Several reports of one agent, in their order. What is refused of them is noted while the step is followed."""
+    records: list[Any] = []
+    return Step(_in_order(state, command, now, records, refused), records)
+
+
+def _in_order(
+    state: State, command: Command, now: datetime, records: list[Any], refused: list[ReportRefused]
+) -> Iterator[Event]:
+    data: ReportBatch = command.data
+    for index, report in enumerate(data.reports):
+        answer = _DECIDERS[type(report)](state, replace(command, data=report), now)
+        if isinstance(answer, Refusal):
+            refused.append(ReportRefused(index, answer.error, answer.status))
+        else:
+            yield from answer.events
+            records += answer.records
+
+
+_DECIDERS: Final[Mapping[type, Callable[[State, Command, datetime], Step | Refusal]]] = {
+    StartReport: start,
+    ProgressReport: progress,
+    CompleteReport: complete,
+    FailReport: fail,
+}
 
 
 def _fence(state: State, task_id: str, number: int, instance: str, sender: str) -> tuple[Task, Attempt] | Refusal:

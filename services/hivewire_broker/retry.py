@@ -7,9 +7,7 @@ from typing import Final
 from hivewire import limits
 from hivewire.commands.broker import Backoff
 from hivewire.events.task import AttemptEnd, TaskDeadLettered, TaskRetry
-from hivewire_broker.dependents import after_bad_end
 from hivewire_broker.draft import Draft
-from hivewire_broker.state import State
 from hivewire_broker.task import Attempt, Task
 
 _SHARE_BYTES: Final = 4
@@ -33,16 +31,16 @@ def jitter_share(task_id: str, attempt: int) -> float:
     return float(int.from_bytes(digest) / 256**_SHARE_BYTES)
 
 
-def after_attempt(draft: Draft, state: State, task: Task, ended: AttemptEnd, error: str, now: datetime) -> None:
+def after_attempt(draft: Draft, task: Task, ended: AttemptEnd, error: str, now: datetime) -> None:
     """Give the task another attempt, or end it when its retries are used up or its agents were lost too often."""
     attempt = task.attempts[-1]
     if ended == "lost":
         if task.lost_count + 1 >= limits.LOST_ATTEMPTS_MAX:
-            dead_letter(draft, state, task, REASONS[ended], now, attempt=attempt, ended=ended, error=error)
+            dead_letter(draft, task, REASONS[ended], now, attempt=attempt, ended=ended, error=error)
         else:
             _retry(draft, task, ended, error, now, retry_at=now)
     elif task.retries_used >= task.max_retries:
-        dead_letter(draft, state, task, REASONS[ended], now, attempt=attempt, ended=ended, error=error)
+        dead_letter(draft, task, REASONS[ended], now, attempt=attempt, ended=ended, error=error)
     else:
         share = jitter_share(task.task_id, attempt.number)
         pause_s = backoff_s(task.backoff, task.retries_used + 1, share)
@@ -51,7 +49,6 @@ def after_attempt(draft: Draft, state: State, task: Task, ended: AttemptEnd, err
 
 def dead_letter(
     draft: Draft,
-    state: State,
     task: Task,
     reason: str,
     now: datetime,
@@ -60,7 +57,7 @@ def dead_letter(
     ended: AttemptEnd | None = None,
     error: str = "",
 ) -> None:
-    """End the task among the dead letters, and settle what becomes of its dependents."""
+    """End the task among the dead letters."""
     draft.add(
         TaskDeadLettered(
             task_id=task.task_id,
@@ -73,7 +70,6 @@ def dead_letter(
         ),
         "dead_lettered",
     )
-    after_bad_end(draft, state, task.task_id, "dead_lettered", now)
 
 
 def _retry(draft: Draft, task: Task, ended: AttemptEnd, error: str, now: datetime, *, retry_at: datetime) -> None:

@@ -16,6 +16,7 @@ from hivewire.events.agent import AgentWaiting
 from hivewire.events.kept import TaskRemoved
 from hivewire.events.task import (
     TaskAssigned,
+    TaskCancelled,
     TaskCompleted,
     TaskCreated,
     TaskEvent,
@@ -26,9 +27,9 @@ from hivewire.events.task import (
 from hivewire.subjects import Subjects
 from hivewire_broker import phase_rows, replay_rows
 from hivewire_broker.core import Broker
+from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
-from hivewire_broker.matching import Decision
 from hivewire_broker.naming import named_tasks
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
@@ -131,7 +132,7 @@ class Changes:
                 self._assigned[event.task_id, event.attempt] = event
             case TaskCompleted() | TaskPendingApproval():
                 self._results[event.task_id] = codec.text(event.result)
-            case TaskRejected():
+            case TaskRejected() | TaskCancelled():
                 self._results.pop(event.task_id, None)
             case TaskUpdated():
                 self._update(event)
@@ -259,6 +260,7 @@ def agent_seen(row: asyncpg.Record) -> AgentSeen:
         slots=row["slots"],
         owner=row["owner"],
         policy=row["policy"],
+        wakeable=row["wake"] is not None,
     )
 
 
@@ -283,7 +285,10 @@ async def read_state(connection: asyncpg.Connection) -> State:
     for task in live:
         if task.open_attempt is not None:
             state.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            state.wait_for(task, task.waits_for)
         state.settle(task)
+    state.to_review.extend(task.task_id for task in live if task.depends_on)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":
             state.queue_tasks_of(phase)
@@ -300,14 +305,14 @@ async def read_tasks(connection: asyncpg.Connection, state: State, sql: str) -> 
 
 
 async def _load_ended(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    cold = sorted(task_ids - state.tasks.keys())
+    cold = sorted(task_id for task_id in task_ids if task_id not in state.tasks)
     if cold:
         for task in await _with_attempts(connection, state, await connection.fetch(SQL.load_ended, cold)):
             state.remember(task)
 
 
 async def _load_results(connection: asyncpg.Connection, state: State, task_ids: set[str]) -> None:
-    missing = sorted(task_ids - state.results.keys())
+    missing = sorted(task_id for task_id in task_ids if task_id not in state.results)
     if missing:
         for row in await connection.fetch(SQL.results_pending_approval, missing):
             state.results[row["task_id"]] = msgspec.Raw((row["result"] or "null").encode())

@@ -30,6 +30,8 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
 
 NEUTRAL: Final = 0.5
 """A factor of which nothing is known."""
+ASLEEP: Final = 0.8
+"""The availability of an agent that has to be woken: less than that of an idle one, more than that of a busy one."""
 RISK_DEFAULT: Final = 0.5
 COMPLEXITY_DEFAULT: Final = 0.5
 BREADTH_HALF: Final = 3
@@ -58,11 +60,13 @@ def weights_in_order(weights: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(float(weights[name]) for name in FACTORS)
 
 
-def availability(busy: int, slots: int, *, degraded: bool = False) -> float:
-    """1 for an idle agent; one that works has less, the fewer of its slots are free; one whose work loop stands still
-    has nothing."""
+def availability(busy: int, slots: int, *, degraded: bool = False, asleep: bool = False) -> float:
+    """1 for an idle agent; one that must be woken has a little less; one that works has the less, the fewer of its slots
+    are free; one whose work loop stands still, or whose endpoint cannot be reached, has nothing."""
     if degraded:
         return 0.0
+    if asleep:
+        return ASLEEP
     return 1.0 if busy == 0 else 0.5 * (1.0 - busy / slots)
 
 
@@ -108,11 +112,15 @@ def affinity(shared: int, total: int) -> float:
     return shared / total if total else 0.0
 
 
-def specialisation(spare_holders: Iterable[int]) -> float:
-    """Low for an agent that alone has a capability which the task does not need: others may soon need it.
+def pressure(tasks: int, holders: int) -> float:
+    """How much a skill is in demand, from 0 towards 1: by pending tasks that ask for it and agents that have it."""
+    return tasks / (tasks + holders)
+
+
+def specialisation(spare: Iterable[float]) -> float:
+    """1 for an agent whose other skills nobody asks for; the less, the scarcer one of them is for other pending work.
 
     Args:
-        spare_holders: for each capability that the task does not need, how many agents have it.
+        spare: the pressure on each capability that the task does not need.
     """
-    rarest = min(spare_holders, default=0)
-    return 1.0 - 1.0 / rarest if rarest else 1.0
+    return 1.0 - max(spare, default=0.0)

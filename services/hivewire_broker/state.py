@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 ENDED_REMEMBERED_MAX: Final = 20_000
 """Ended tasks kept in memory; older ones are read again when a command names them."""
+RELEASED_MAX: Final = 1_000
+"""Dependents that are told at once that what they waited for is completed; the others follow step by step."""
 KIN_REMEMBERED_MAX: Final = 20_000
 """Parents and labels of which the last agent is remembered."""
 INTERNED_MAX: Final = 20_000
@@ -54,8 +56,14 @@ class State:
         self.tasks: dict[str, Task] = {}
         self.dependents: dict[str, dict[str, None]] = {}
         """By task that is not completed: the live tasks that depend on it."""
+        self.released: dict[str, dict[str, None]] = {}
+        """By task that is completed and had very many dependents: those that were not told yet."""
+        self.to_review: deque[str] = deque()
+        """Dependents of tasks that ended without success or are open again, which were not looked at yet."""
         self.held: dict[str, dict[str, Task]] = {}
         """By agent: the tasks of which it has the open attempt."""
+        self.awaited: dict[str, dict[str, None]] = {}
+        """By agent that is being woken: the tasks that wait for it."""
         self.history: dict[str, History] = {}
         self.kin: dict[str, str] = {}
         """By parent or label: the agent that last completed such a task. Not stored: it only sways choices."""
@@ -69,6 +77,8 @@ class State:
         """Phases of which something changed that may start, complete or block them."""
         self.to_queue: deque[Task] = deque()
         """Tasks of phases that have started, which are not queued yet."""
+        self.demand: dict[str, int] = {}
+        """By capability: how many pending tasks ask for it."""
         self.results: dict[str, msgspec.Raw] = {}
         """Results that wait for approval, while they are at hand. The rows keep them all."""
         self.queue = ReadyQueue()
@@ -104,6 +114,8 @@ class State:
         """Know a live task. What it depends on is known before, or completed."""
         self.tasks[task.task_id] = task
         self.last_ordinal = max(self.last_ordinal, task.ordinal)
+        if task.status == "pending":
+            self.count_demand(task, 1)
         self.watch_dependencies(task)
         if task.phase_id is not None:
             self.phases[task.phase_id].open[task.task_id] = None
@@ -132,6 +144,7 @@ class State:
                 waiting.pop(task.task_id, None)
                 if not waiting:
                     del self.dependents[dependency_id]
+            self.released.get(dependency_id, {}).pop(task.task_id, None)
 
     def settle(self, task: Task) -> None:
         """Put a live task where its status wants it: in line, among the timers, with its agent."""
@@ -140,6 +153,16 @@ class State:
         due = due_at(task)
         if due is not None:
             self.timers.arm(task, due)
+
+    def count_demand(self, task: Task, change: int) -> None:
+        """The task became pending, or is so no longer."""
+        demand = self.demand
+        for capability in task.requirements.capabilities:
+            count = demand.get(capability, 0) + change
+            if count:
+                demand[capability] = count
+            else:
+                del demand[capability]
 
     def hold(self, task: Task) -> None:
         """The task's last attempt is with its agent."""
@@ -160,6 +183,23 @@ class State:
         self.changed_agents.add(agent_id)
         self.slots_freed = True
 
+    def wait_for(self, task: Task, agent_id: str) -> None:
+        """The task waits for an agent that is being woken."""
+        self.awaited.setdefault(agent_id, {})[task.task_id] = None
+        self.changed_agents.add(agent_id)
+
+    def stop_waiting(self, task: Task) -> None:
+        """The task waits for no agent that is being woken."""
+        agent_id = task.waits_for
+        if agent_id is None or task.waits_until is None:
+            return
+        task.waits_until = None
+        del self.awaited[agent_id][task.task_id]
+        if not self.awaited[agent_id]:
+            del self.awaited[agent_id]
+        self.changed_agents.add(agent_id)
+        self.slots_freed = True
+
     def bring_back(self, task: Task) -> None:
         """Others of the task's key may have room now."""
         if task.concurrency_key is not None:
@@ -170,14 +210,39 @@ class State:
         """The task has ended: whoever waits for it learns of it, and it is remembered for a while."""
         self.forget_dependencies(task)
         if task.status == "completed":
-            for dependent_id in self.dependents.pop(task.task_id, ()):
-                dependent = self.tasks[dependent_id]
-                dependent.unmet -= 1
-                self.settle(dependent)
+            self._release(task.task_id, self.dependents.pop(task.task_id, {}))
+        else:
+            self.to_review.extend(self.dependents.get(task.task_id, ()))
         self.bring_back(task)
         if task.phase_id is not None:
             self._end_in_phase(self.phases[task.phase_id], task)
         self.remember(task)
+
+    def _release(self, task_id: str, dependents: dict[str, None]) -> None:
+        """These wait for a completed task no longer: all of them at once, unless they are very many."""
+        if len(dependents) <= RELEASED_MAX:
+            self._release_some(dependents, len(dependents))
+        else:
+            self.released[task_id] = dependents
+
+    def release(self) -> None:
+        """Let some of those go on that waited for a task with very many dependents."""
+        task_id = next(iter(self.released), None)
+        if task_id is not None:
+            self._release_some(self.released[task_id], RELEASED_MAX)
+            if not self.released[task_id]:
+                del self.released[task_id]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether dependents are left that were not told, or not looked at."""
+        return bool(self.released or self.to_review)
+
+    def _release_some(self, dependents: dict[str, None], count: int) -> None:
+        for _ in range(min(count, len(dependents))):
+            task = self.tasks[dependents.popitem()[0]]
+            task.unmet -= 1
+            self.settle(task)
 
     def _end_in_phase(self, phase: Phase, task: Task) -> None:
         phase.open.pop(task.task_id, None)
@@ -191,6 +256,7 @@ class State:
         """A task that had ended is live again."""
         self._ended.pop(task.task_id, None)
         self.watch_dependencies(task)
+        self.to_review.extend(self.dependents.get(task.task_id, ()))
         if task.phase_id is not None:
             phase = self.phases[task.phase_id]
             phase.bad.pop(task.task_id, None)

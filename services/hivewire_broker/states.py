@@ -31,6 +31,8 @@ TASK: Final[TaskTable] = {
     "pending": {
         "task.queued": "pending",
         "task.unmatched": "pending",
+        "task.waking": "pending",
+        "task.wake_ended": "pending",
         "task.assigned": "assigned",
         "task.blocked": "blocked",
         "task.updated": "pending",

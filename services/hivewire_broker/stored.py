@@ -54,6 +54,8 @@ def content_row(created: TaskCreated) -> tuple[Any, ...]:
         array_text(created.files),
         created.concurrency_key,
         created.max_concurrent,
+        created.correlationid,
+        created.traceparent,
     )
 
 
@@ -79,6 +81,8 @@ def status_row(task: Task, result: str | None) -> tuple[Any, ...]:
         task.ended_at,
         result,
         task.feedback,
+        task.waits_for,
+        task.waits_until,
     )
 
 
@@ -173,6 +177,8 @@ def task_of(state: State, row: asyncpg.Record, attempts: tuple[Attempt, ...]) ->
         retries_used=row["retries_used"],
         lost_count=row["lost_count"],
         retry_at=row["retry_at"],
+        waits_for=row["waits_for"],
+        waits_until=row["waits_until"],
         blocked_by=row["blocked_by"],
         reason=row["reason"],
         feedback=row["feedback"],
@@ -238,6 +244,8 @@ def created_of(row: asyncpg.Record) -> TaskCreated:
         files=row["files"],
         concurrency_key=row["concurrency_key"],
         max_concurrent=row["max_concurrent"],
+        correlationid=row["correlationid"],
+        traceparent=row["traceparent"],
     )
 
 
@@ -265,6 +273,8 @@ def dispatch_of(created: TaskCreated, task: Task, attempt: Attempt) -> TaskDispa
         files=created.files,
         phase_id=created.phase_id,
         parent_task_id=created.parent_task_id,
+        correlationid=created.correlationid,
+        traceparent=created.traceparent,
     )
 
 

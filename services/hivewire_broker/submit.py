@@ -1,7 +1,7 @@
 """Taking tasks: one by one. What was said is normalised once, here, so that a repeat is recognised as one."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,12 +31,13 @@ class Intake:
         self._state = state
         self._hive = hive
         self._sender = command.sender
+        self._correlationid, self._traceparent = command.correlationid, command.traceparent
         self._now = now
         self._hashes: dict[str, str] = {}
 
-    def task_id(self, submit: Submit, unnamed: str) -> str | Refusal:
+    def task_id(self, submit: Submit, unnamed: Callable[[], str]) -> str | Refusal:
         """The id of the task, `unnamed` if its sender gave it none."""
-        task_id = task_id_of(self._hive, self._sender, submit) or unnamed
+        task_id = task_id_of(self._hive, self._sender, submit) or unnamed()
         if submit.id is not None and submit.idempotency_key is not None:
             of_key = task_id_for_key(self._hive, self._sender, submit.idempotency_key)
             if of_key != submit.id:
@@ -73,6 +74,8 @@ class Intake:
             sender=self._sender,
             content_hash=content_hash,
             created_at=self._now,
+            correlationid=self._correlationid,
+            traceparent=self._traceparent,
             **content,
         )
         self._create(created)

@@ -107,6 +107,10 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     retries_used: int = 0
     lost_count: int = 0
     retry_at: datetime | None = None
+    waits_for: str | None = None
+    """The agent that was woken for it, until it is given to one."""
+    waits_until: datetime | None = None
+    """As long as it waits for that agent: until then at most."""
     blocked_by: str | None = None
     reason: str | None = None
     feedback: str | None = None
@@ -157,7 +161,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     @property
     def dispatchable(self) -> bool:
         """Whether it may be given to an agent as soon as it is due."""
-        return self.status == "pending" and self.unmet == 0 and self.auto
+        return self.status == "pending" and self.unmet == 0 and self.auto and self.waits_until is None
 
     @property
     def wakes_at(self) -> datetime | None:

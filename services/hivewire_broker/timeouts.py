@@ -14,7 +14,8 @@ def due_at(task: Task) -> datetime | None:
     if attempt is not None:
         return expires_at(task, attempt)[0]
     wakes_at = task.wakes_at if task.dispatchable and not task.in_line else None
-    return min((moment for moment in (wakes_at, task.deadline) if moment is not None), default=None)
+    moments = (wakes_at, task.deadline, task.waits_until)
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def expires_at(task: Task, attempt: Attempt) -> tuple[datetime, TimeoutKind]:

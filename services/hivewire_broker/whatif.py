@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from hivewire.views import Change, WhatIf
-from hivewire_broker.matching import RECORDED_MAX, Decision
+from hivewire_broker.decision import RECORDED_MAX, Decision
 
 ROUNDING: Final = 0.5e-4
 """By how much a recorded factor or score may differ from what it was."""

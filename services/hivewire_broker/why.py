@@ -25,6 +25,8 @@ class Waiting(msgspec.Struct, kw_only=True):
     attempt: int
     agent_id: str | None = None
     wakes_at: datetime | None = None
+    waits_for: str | None = None
+    waits_until: datetime | None = None
     retries: bool = False
     """Whether it waits for the time of its next attempt."""
     reason: str | None = None
@@ -81,6 +83,12 @@ def _pending(task: Waiting, dependency: UnmetDependency | None, workers: Sequenc
         verb = "is tried again" if task.retries else "is not due"
         sentence = f"it {verb} {'at' if task.retries else 'before'} {moment}{after}"
         return Why(task.task_id, task.status, sentence, f"time {moment}")
+    if task.waits_until is not None:
+        moment = task.waits_until.isoformat(timespec="seconds")
+        sentence = (
+            f"it waits for agent {task.waits_for}, which was away and is woken for it, until {moment} at the latest"
+        )
+        return Why(task.task_id, task.status, sentence, f"agent {task.waits_for}")
     if task.by_name_only:
         return Why(task.task_id, task.status, "tasks of its type are given out only by name", "dispatch by name")
     return _agentless(task, workers)
@@ -121,17 +129,19 @@ def _miss(task: Waiting, worker: Worker) -> _Miss:
         text = f"lacks {', '.join(lacking)}"
     elif foreign:
         text = f"works only for owner {agent.owner}"
-    elif agent.presence != "present":
+    elif agent.presence != "present" and not agent.asleep:
         text = agent.presence
     elif agent.drained:
         text = "drained"
+    elif agent.asleep:
+        text = "asleep"
     else:
         text = "busy" if worker.busy >= agent.slots else ""
     order = (len(lacking), int(foreign), _DISTANCE.get(text, 0), agent.agent_id)
     return _Miss(agent.agent_id, order, text, never=bool(lacking) or foreign)
 
 
-_DISTANCE: Final = {"busy": 1, "drained": 2, "away": 3, "lost": 4}
+_DISTANCE: Final = {"asleep": 1, "busy": 2, "drained": 3, "away": 4, "lost": 5}
 
 
 def _short(text: str) -> str:

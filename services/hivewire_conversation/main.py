@@ -7,6 +7,7 @@ import asyncpg
 from hivewire.subjects import AGENT_GATEWAY, CONVERSATION, Subjects
 from hivewire_conversation.core import Conversations
 from hivewire_conversation.keeping import KEEPING
+from hivewire_conversation.metrics import ConversationMeter
 from hivewire_conversation.reads import READS
 from hivewire_conversation.rows import ConversationRows, read_agents
 from hivewire_conversation.seen import AgentsSeen
@@ -20,7 +21,8 @@ from hivewire_service.settings import Settings
 def parts(_settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents."""
     core = Conversations()
-    return Parts(core, ConversationRows(core, subjects), while_owner=(follow_agents,), keeping=KEEPING)
+    rows = ConversationRows(core, subjects)
+    return Parts(core, rows, while_owner=(follow_agents,), meter=ConversationMeter(core), keeping=KEEPING)
 
 
 async def follow_agents(service: Service) -> None:

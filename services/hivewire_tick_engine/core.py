@@ -13,7 +13,7 @@ from hivewire.events import Event
 from hivewire.events.session import SessionEvent
 from hivewire.events.simulation import (
     DispatchBuffered,
-    DispatchSent,
+    DispatchEvent,
     MessageBlocked,
     MessageDropped,
     MessageSent,
@@ -21,6 +21,7 @@ from hivewire.events.simulation import (
     SimulationEvent,
 )
 from hivewire.graph import ANYBODY
+from hivewire.rehearsal import session_of
 from hivewire.simulation import USER, Sent, SimulationBrief, content_problem
 from hivewire_service.core import NOTHING, Command, Refusal, Step
 from hivewire_tick_engine import control, recording
@@ -84,7 +85,15 @@ class TickEngine:
             return _unknown(command.data.simulation_id)
         else:
             decided = self._decide(simulation, command, now)
-        return decided if isinstance(decided, Refusal) else Step(events=decided)
+        return decided if isinstance(decided, Refusal) else Step(decided, self._given_up(command.data))
+
+    def _given_up(self, data: object) -> list[GiveUp]:
+        """The session of a dispatch that is answered in its agent's place."""
+        if not isinstance(data, Respond):
+            return []
+        place = Place(data.simulation_id, self.simulations[data.simulation_id].run, data.dispatch_id)
+        found = self.open_dispatch(place)
+        return [GiveUp(session_of(*place))] if found and found[1].callable is None else []
 
     def _decide(self, simulation: Simulation, command: Command, now: datetime) -> Decided:
         match command.verb:
@@ -221,7 +230,7 @@ class TickEngine:
                 if found := self.open_dispatch(place):
                     yield place, found[1]
 
-    def place_of(self, event: DispatchSent) -> Place:
+    def place_of(self, event: DispatchEvent) -> Place:
         """Names the dispatch that an event tells of."""
         return Place(event.simulation_id, self.simulations[event.simulation_id].run, event.dispatch_id)
 

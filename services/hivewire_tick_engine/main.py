@@ -10,6 +10,7 @@ from hivewire_service.settings import Settings
 from hivewire_tick_engine.callables import Callables, registered
 from hivewire_tick_engine.core import TickEngine
 from hivewire_tick_engine.keeping import keeping
+from hivewire_tick_engine.metrics import TickMeter
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
 from hivewire_tick_engine.sessions import Sessions
@@ -21,7 +22,8 @@ def parts(settings: Settings, _subjects: Subjects) -> Parts:
     core = TickEngine(targets.keys())
     callables, sessions = Callables(core, targets), Sessions(core, settings)
     rows = SimulationRows(core, callables.committed, sessions.committed)
-    return Parts(core, rows, while_owner=(callables.run, sessions.run), keeping=keeping(rows))
+    beside = (callables.run, sessions.run)
+    return Parts(core, rows, while_owner=beside, meter=TickMeter(core), keeping=keeping(rows))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)

@@ -91,6 +91,9 @@ SELECT * FROM simulation WHERE simulation_id = $1
 -- name: list
 SELECT * FROM simulation WHERE $1::text IS NULL OR simulation_id < $1 ORDER BY simulation_id DESC LIMIT $2
 
+-- name: registered
+SELECT agent_id, endpoint_url, state FROM agent WHERE agent_id = ANY($1::text[])
+
 -- name: open_dispatches
 SELECT target, dispatch_id
 FROM simulation_message

@@ -10,8 +10,10 @@ from hivewire.events.simulation import SimulationEvent
 from hivewire.ids import event_id
 from hivewire.reads import Listing, ListMessages, ListSimulationEvents, OneSimulation, TwoSimulations
 from hivewire.simulation import (
+    AgentSpec,
     AgentState,
     Comparison,
+    Connection,
     MessageView,
     SimulationConfig,
     SimulationView,
@@ -62,20 +64,28 @@ async def simulation(connection: asyncpg.Connection, query: OneSimulation, _send
         open_ones.setdefault(dispatch["target"], []).append(dispatch["dispatch_id"])
     view = _view(row)
     view.config = msgspec.Raw(row["config"].encode())
-    view.agents = [
-        AgentState(
-            id=agent.id,
-            agent_type=agent.agent_type,
-            status="waiting" if agent.id in open_ones else "idle",
-            role=agent.role,
-            display_name=agent.display_name,
-            model_id=agent.model_id,
-            endpoint_url=agent.endpoint_url,
-            dispatches=open_ones.get(agent.id, []),
-        )
-        for agent in _config.decode(row["config"]).agents
-    ]
+    agents = _config.decode(row["config"]).agents
+    remote = [agent.id for agent in agents if agent.agent_type == "remote"]
+    registered = {found["agent_id"]: found for found in await connection.fetch(SQL.registered, remote)}
+    view.agents = [_agent(agent, open_ones.get(agent.id, []), registered.get(agent.id)) for agent in agents]
     return view
+
+
+def _agent(agent: AgentSpec, dispatches: list[str], registered: asyncpg.Record | None) -> AgentState:
+    connection: Connection | None = None
+    if agent.agent_type == "remote":
+        connection = registered["state"] if registered else "unregistered"
+    return AgentState(
+        id=agent.id,
+        agent_type=agent.agent_type,
+        status="waiting" if dispatches else "idle",
+        role=agent.role,
+        display_name=agent.display_name,
+        model_id=agent.model_id,
+        endpoint_url=agent.endpoint_url or (registered["endpoint_url"] if registered else None),
+        connection=connection,
+        dispatches=dispatches,
+    )
 
 
 async def messages(connection: asyncpg.Connection, query: ListMessages, _sender: str) -> Page | Refusal:

@@ -50,35 +50,45 @@ class Sessions:
     def __init__(self, core: TickEngine, settings: Settings) -> None:
         self._core = core
         self._settings = settings
-        self._queue: asyncio.Queue[Place | GiveUp] = asyncio.Queue()
+        self._orders: dict[Place | GiveUp, None] = {}
+        """What the gateway is to be told, oldest first: whom to ask, and what to give up."""
+        self._wake = asyncio.Event()
         self._ended = asyncio.Event()
 
     def committed(self, events: Sequence[Event], records: Sequence[Any]) -> None:
         """Take note of what a commit made true."""
         for event in events:
             if isinstance(event, DispatchSent) and event.callable is None:
-                self._queue.put_nowait(self._core.place_of(event))
-            elif isinstance(event, (DispatchTimedOut, SimulationReset, SimulationCompleted)):
+                self._orders[self._core.place_of(event)] = None
+            elif isinstance(event, DispatchTimedOut):
+                self._orders.pop(self._core.place_of(event), None)
                 self._ended.set()
-        for record in records:
-            if isinstance(record, GiveUp):
-                self._queue.put_nowait(record)
+            elif isinstance(event, (SimulationReset, SimulationCompleted)):
+                self._ended.set()
+        self._orders.update(dict.fromkeys(record for record in records if isinstance(record, GiveUp)))
+        self._wake.set()
 
     async def run(self, service: Service) -> None:
         """Ask until cancelled, that first which an earlier owner left."""
-        self._queue = asyncio.Queue()
-        for place in self._waited_for():
-            self._queue.put_nowait(place)
+        self._orders = dict.fromkeys(self._waited_for())
         follower = Follower(service, AGENT_GATEWAY, "session.*", self._seen)
         async with await deputy(self._settings) as line, asyncio.TaskGroup() as group:
             group.create_task(follower.run())
             group.create_task(self._look_after_endings(service))
             slots = asyncio.Semaphore(AT_ONCE_MAX)
             while True:
-                order = await self._queue.get()
                 await slots.acquire()
+                order = await self._next_order()
                 saying = _give_up(line, order) if isinstance(order, GiveUp) else self._ask(service, line, order)
                 group.create_task(saying).add_done_callback(lambda _: slots.release())
+
+    async def _next_order(self) -> Place | GiveUp:
+        while not self._orders:
+            self._wake.clear()
+            await self._wake.wait()
+        order = next(iter(self._orders))
+        del self._orders[order]
+        return order
 
     # --- asking ---------------------------------------------------------------------------------------
     async def _ask(self, service: Service, line: Deputy, place: Place) -> None:

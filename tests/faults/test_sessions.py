@@ -1,11 +1,14 @@
-"""The agent gateway's core and its doors are killed in the middle of sessions: each is answered once, none is lost."""
+"""Many remote agents at once, and the agent gateway's core and doors killed in the middle of sessions: each session is
+answered once, none is lost."""
 
 import asyncio
 import contextlib
 import json
+import time
 from collections import Counter
 
 import httpx
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +24,9 @@ from integration.test_door import create_token, free_port
 
 SESSIONS = 1_000
 AGENTS = 10
+WEBSOCKETS = 500
+ENDPOINTS = 200
+DISPATCHES = 5_000
 KILLS = 5
 SETTINGS = {
     "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8"]',
@@ -41,6 +47,12 @@ class Gateway:
 
     async def start(self) -> None:
         self._running = await start(self._hive, "agent_gateway", **self._settings)
+
+    @property
+    def bytes(self) -> int:
+        """What it has in memory."""
+        assert self._running is not None
+        return psutil.Process(self._running.pid).memory_info().rss
 
     async def kill(self) -> None:
         await self.stop()
@@ -131,6 +143,72 @@ async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
         await asyncio.gather(*agents, return_exceptions=True)
     assert effects.keys() == {f"s{n}" for n in range(SESSIONS)}
     assert await differences(hive) == []
+
+
+async def test_a_fleet_of_remote_agents(hive):
+    """Seven hundred agents and five thousand dispatches, in batches of a thousand."""
+    posted: Counter = Counter()
+
+    async def endpoint(request: Request) -> Response:
+        posted[request.headers["idempotency-key"]] += 1
+        return JSONResponse({"response": {"content": json.loads(await request.body())["content"]}})
+
+    app = Starlette(routes=[Route("/agent", endpoint, methods=["POST"])])
+    port = free_port()
+    settings = {"HIVEWIRE_SESSIONS_MAX": "1000", "HIVEWIRE_HTTP_PORT": str(port)}
+    core = Gateway(hive, HIVEWIRE_PART="core", **settings)
+    door = Gateway(hive, HIVEWIRE_PART="door", **settings)
+    async with contextlib.AsyncExitStack() as stack:
+        web = await stack.enter_async_context(serving(app, 0))
+        for one in (core, door):
+            await one.start()
+            stack.push_async_callback(one.stop)
+        boss = await create_token(hive, "boss", "operator")
+        headers = {"X-Agent-ID": "boss", "Authorization": f"Bearer {boss}"}
+        http = await stack.enter_async_context(httpx.AsyncClient(headers=headers, timeout=60))
+        answered: Counter = Counter()
+        names = [f"ws-{number}" for number in range(WEBSOCKETS)]
+        agents = []
+        for name in names:
+            token = (await _patiently(http, "POST", [port], "/api/v1/tokens", {"name": name}))["token"]
+            agents.append(asyncio.create_task(remote_agent(name, token, [port], answered)))
+        for number in range(ENDPOINTS):
+            url = f"http://127.0.0.1:{web}/agent"
+            card = {"agent_id": f"web-{number}", "agent_type": "remote", "endpoint_url": url}
+            await _patiently(http, "POST", [port], "/api/v1/agents", card)
+            names.append(f"web-{number}")
+        while len((await _patiently(http, "GET", [port], "/api/v1/agents?limit=1000"))["items"]) < len(names):
+            await asyncio.sleep(0.1)
+        batch_s, done_s, bytes_after = [], [], []
+        for round_ in range(DISPATCHES // SESSIONS):
+            sessions = [
+                {"id": f"d{round_}-{n}", "agent_id": names[n % len(names)], "content": n} for n in range(SESSIONS)
+            ]
+            begun = time.perf_counter()
+            batch = {"sessions": sessions, "max_concurrent": SESSIONS}
+            reply = await _patiently(http, "POST", [port], "/api/v1/sessions/batch", batch)
+            batch_s.append(round(time.perf_counter() - begun, 2))
+            assert all(item["created"] for item in reply["items"])
+            query = f"/api/v1/sessions?batch={await _batch_of(http, port, reply)}&state=completed&limit={SESSIONS}"
+            while len((await _patiently(http, "GET", [port], query))["items"]) < SESSIONS:
+                await asyncio.sleep(0.2)
+            done_s.append(round(time.perf_counter() - begun, 2))
+            bytes_after.append(core.bytes + door.bytes)
+        for agent in agents:
+            agent.cancel()
+        await asyncio.gather(*agents, return_exceptions=True)
+    given = answered + posted
+    assert given.keys() == {f"d{n // SESSIONS}-{n % SESSIONS}.1" for n in range(DISPATCHES)}
+    assert set(given.values()) == {1}
+    megabytes = [count >> 20 for count in bytes_after]
+    print(f"batches returned after {batch_s} s, were done after {done_s} s; {megabytes} MB after each")
+    assert megabytes[-1] - megabytes[1] < 40
+    assert await differences(hive) == []
+
+
+async def _batch_of(http: httpx.AsyncClient, port: int, reply: dict) -> str:
+    session_id = reply["items"][0]["session_id"]
+    return (await _patiently(http, "GET", [port], f"/api/v1/sessions/{session_id}"))["batch_id"]
 
 
 async def _patiently(http: httpx.AsyncClient, method: str, ports: list[int], path: str, body: object = None) -> dict:

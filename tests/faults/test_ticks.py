@@ -7,6 +7,8 @@ from itertools import count
 import asyncpg
 import pytest
 
+from integration.gateway_process import gateway
+from integration.rehearsing import native, rehearsal
 from integration.tick_engine import differences, engine, operator
 
 KILLS = 50
@@ -126,3 +128,37 @@ async def test_a_paused_owner_neither_repeats_nor_skips_a_tick(hive):
     assert [int(row["tick"]) for row in rows] == list(range(1, 401))
     assert epochs >= 2
     assert await differences(hive) == []
+
+
+async def test_a_gateway_that_is_down_holds_nothing_up_and_is_asked_once_it_is_back(hive):
+    async with engine(hive), rehearsal(hive) as on:
+        simulation = await on.begin("nat@ a")
+        await on.ask(simulation, "nat", "hello")
+        await on.ask(simulation, "a", "and you?")
+        assert (await on.sims.tick(simulation, 3)).tick == 5
+        async with gateway(hive), native(hive, "nat"):
+            (answer,) = await on.happened(simulation, "dispatch.buffered")
+            assert (answer["tick"], answer["content"]["of"]) == (5, "hello")
+
+
+async def test_an_engine_that_is_killed_behind_its_commits_asks_again_and_nobody_is_asked_twice(hive):
+    asked = 10
+    async with gateway(hive), native(hive, "nat", slots=asked):
+        for number in range(1, asked + 1):
+            async with engine(hive, **LEASE) as process, operator(hive) as client:
+                if number == 1:
+                    agents = [{"id": "nat", "agent_type": "remote"}]
+                    config = {"agents": agents, "messages_per_tick": "all"}
+                    await client.simulations.create(config, simulation_id="s")
+                    await client.simulations.start("s")
+                await client.simulations.send("s", "nat", f"number {number}")
+                await client.simulations.tick("s")
+                process.kill()
+                await process.wait()
+        async with engine(hive), rehearsal(hive) as on:
+            answers = await on.happened("s", "dispatch.buffered", asked)
+            assert sorted(one["dispatch_id"] for one in answers) == sorted(f"d{n}" for n in range(1, asked + 1))
+            connection = await connected(hive)
+            attempts = await connection.fetchval("SELECT array_agg(attempt) FROM session")
+            await connection.close()
+            assert attempts == [1] * asked

@@ -1,4 +1,10 @@
-"""The tick engine on the real nats-server and the real Postgres."""
+"""The tick engine on the real nats-server and the real Postgres.
+
+Who may talk to whom: edge, reverse edge, bidirectional, orchestrator to one and to all, self, no graph, system messages,
+unknown sources and targets. Ticks: one, several, first in first out, at most one of each sender, at most so many. Remote
+agents: dispatch, buffered response, timeout in ticks and in seconds. An event that cannot be written. Bad input. Runs:
+reset, fork, replay. Real agents are in `test_rehearsals.py`.
+"""
 
 import asyncpg
 import msgspec
@@ -69,6 +75,18 @@ async def test_an_orchestrator_speaks_to_everybody_in_the_order_of_ids(sims):
     assert "only an orchestrator" in brief.sent[0].reason
 
 
+async def test_system_messages_need_no_edge(sims):
+    simulation = await started(sims, "a b r@", "a>r b>a", dispatch_timeout_ticks=1)
+    await sims.send(simulation, "r", "?", "a")
+    await sims.tick(simulation, 2)
+    assert await told(sims, simulation, tick_index=2) == [
+        "2 timed_out r",
+        "2 sent system>a",
+        "2 delivered system>a",
+        "2 advanced",
+    ]
+
+
 async def test_unknown_sources_and_targets_are_refused(sims):
     simulation = await started(sims, "a b")
     for sender, target in (("ghost", "a"), ("a", "ghost")):
@@ -104,7 +122,7 @@ async def test_first_in_first_out_one_of_each_sender(sims):
     assert delivered == ["1 delivered a>d", "1 delivered b>d", "2 delivered a>d", "2 delivered c>d"]
 
 
-async def test_one_message_a_tick_is_the_default(sims):
+async def test_at_most_so_many_messages_a_tick_and_one_by_default(sims):
     config = topology("a b c", "a>c b>c")
     del config["messages_per_tick"]
     simulation = (await sims.create(config)).simulation_id
@@ -205,6 +223,8 @@ async def test_what_cannot_be_is_refused_with_a_reason(sims):
         await sims.tick(simulation)
     with pytest.raises(RefusedError, match="there is no simulation 'ghost'"):
         await sims.state("ghost")
+    with pytest.raises(BadUsage, match="`str` of length <= 100"):
+        await sims.create(topology("a"), simulation_id="x" * 101)
 
 
 # --- runs -------------------------------------------------------------------------------------------

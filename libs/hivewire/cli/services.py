@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hivewire.cli.output import say
 from hivewire.cli.reach import HIVE, AsJson
 from hivewire.errors import BadUsage
 
@@ -25,12 +26,17 @@ class Benchmark(StrEnum):
     """What can be measured."""
 
     LATENCY = "latency"
+    LOAD = "load"
     THROUGHPUT = "throughput"
     EVENTS = "events"
     QUESTIONS = "questions"
     IDLE = "idle"
     DECIDING = "deciding"
     TICKS = "ticks"
+    HEARTBEATS = "heartbeats"
+    RECOVERY = "recovery"
+    SCALE = "scale"
+    SOAK = "soak"
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("up", rich_help_panel=HIVE)(up)
     app.command("serve", rich_help_panel=HIVE)(serve)
     app.command("bench", rich_help_panel=HIVE)(bench)
+    app.command("keys", rich_help_panel=HIVE)(keys)
 
 
 def up(
@@ -93,18 +100,36 @@ def serve(
     _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
 
 
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Where to. What is there already is kept.", show_default=False)],
+    *,
+    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
+) -> None:
+    """Make the keys and credentials of a hive with its own nats-server: what `up` does by itself."""
+    _installed("hivewire_service.keyring").make_keys(folder, hive_name)
+    say(f"{folder / 'signing'} is for the agent gateway alone, {folder / 'access'} for nats-server and the services")
+
+
 def bench(
     names: Annotated[
-        list[Benchmark] | None, typer.Argument(help="What to measure. Else all of it.", show_default=False)
+        list[Benchmark] | None,
+        typer.Argument(help="What to measure. Else all of it but scale and soak.", show_default=False),
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, whose figures are rough.")] = False,
+    tasks: Annotated[int | None, typer.Option("--tasks", min=1_000, help="How many tasks.")] = None,
+    agents: Annotated[int | None, typer.Option("--agents", min=1, help="How many agents.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="How long a soak lasts.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure a hive of its own on this machine: latency, throughput, events from outside, simulations,
-    what choosing an agent takes, and what it costs when idle."""
+    """Measure a hive of its own on this machine: latency at 100 tasks a second and under load, throughput, events
+    from outside, simulations, heartbeats, recovery, what choosing an agent takes, and what it costs when idle.
+
+    By name only: `scale`, with a million waiting tasks, and `soak`, a quarter of an hour of load."""
     command = _installed("hivewire_service.bench.command")
-    status: int = command.run_bench(names=names or (), quick=quick, as_json=as_json)
+    status: int = command.run_bench(
+        names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json
+    )
     return status
 
 

@@ -29,6 +29,14 @@ COLUMNS = (
     Column("changed"),
     Column("title", fill=True),
 )
+AGENT_COLUMNS = (
+    Column("agent"),
+    Column("role"),
+    Column("type"),
+    Column("connection"),
+    Column("status"),
+    Column("dispatches", fill=True),
+)
 MESSAGE_COLUMNS = (
     Column("message"),
     Column("tick", right=True),
@@ -45,6 +53,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(reaches(simulations))
     for command in (
         create,
+        configure,
         start,
         tick,
         pause,
@@ -78,6 +87,17 @@ async def create(
         print_json(brief)
     else:
         say(brief.simulation_id)
+
+
+async def configure(
+    hive: "Client",
+    simulation_id: SimulationId,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its configuration: JSON or YAML.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give another configuration to a simulation that was not started, or was reset."""
+    _print_brief(await hive.simulations.configure(simulation_id, _document(file)), as_json=as_json)
 
 
 async def start(hive: "Client", simulation_id: SimulationId, *, as_json: AsJson = False) -> None:
@@ -212,11 +232,10 @@ def _print_state(found: "SimulationView") -> None:
     )
     say()
     rows = (
-        (agent.id, agent.role, agent.agent_type, agent.status, ", ".join(agent.dispatches) or None)
+        (agent.id, agent.role, agent.agent_type, agent.connection, agent.status, ", ".join(agent.dispatches) or None)
         for agent in found.agents
     )
-    columns = (Column("agent"), Column("role"), Column("type"), Column("status"), Column("dispatches", fill=True))
-    print_table(columns, rows, "It has no agents yet.")
+    print_table(AGENT_COLUMNS, rows, "It has no agents yet.")
 
 
 async def messages(

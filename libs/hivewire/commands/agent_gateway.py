@@ -44,6 +44,14 @@ class Leave(msgspec.Struct):
     reason: fields.Text = ""
 
 
+class Disconnected(msgspec.Struct):
+    """The agent's connection to a door ended. Doors alone say so, in the agent's name."""
+
+    instance: fields.Token
+    code: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+    reason: fields.Text = ""
+
+
 class Drain(msgspec.Struct):
     """The agent finishes what it holds and gets nothing new, until it is undrained."""
 
@@ -101,6 +109,7 @@ class AgentBrief(msgspec.Struct):
 VERBS: dict[str, type[msgspec.Struct]] = {
     "register": Register,
     "leave": Leave,
+    "disconnected": Disconnected,
     "drain": Drain,
     "undrain": Undrain,
     "remove": Remove,

@@ -106,6 +106,31 @@ class Fail(msgspec.Struct):
     retry: bool = True
 
 
+class StartReport(Start, tag_field="verb", tag="start"):
+    """A `start` among others."""
+
+
+class ProgressReport(Progress, tag_field="verb", tag="progress"):
+    """A `progress` among others."""
+
+
+class CompleteReport(Complete, tag_field="verb", tag="complete"):
+    """A `complete` among others."""
+
+
+class FailReport(Fail, tag_field="verb", tag="fail"):
+    """A `fail` among others."""
+
+
+Report = StartReport | ProgressReport | CompleteReport | FailReport
+
+
+class ReportBatch(msgspec.Struct):
+    """What an agent has to say of its attempts, in this order. Each report is taken or refused by itself."""
+
+    reports: Annotated[list[Report], msgspec.Meta(min_length=1, max_length=limits.REPORTS_MAX)]
+
+
 class Cancel(msgspec.Struct):
     """End a task that has not ended; an agent that works on it is told to stop."""
 
@@ -258,6 +283,7 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "progress": Progress,
     "complete": Complete,
     "fail": Fail,
+    "report_batch": ReportBatch,
     "cancel": Cancel,
     "retry": Retry,
     "replay": Replay,

@@ -78,6 +78,8 @@ class Respond(msgspec.Struct, omit_defaults=True):
     content: msgspec.Raw = fields.NULL
     usage: msgspec.Raw = fields.NULL
     error: fields.ErrorText | None = None
+    unreachable: bool = False
+    """The agent itself said nothing: no connection to its endpoint could be made."""
 
 
 class TakeResponse(msgspec.Struct):

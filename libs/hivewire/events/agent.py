@@ -82,6 +82,17 @@ class AgentStopped(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     task_id: str | None = None
 
 
+class AgentDisconnected(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent's WebSocket ended, with this close code. The agent is there for some seconds more: it may come back."""
+
+    type: ClassVar[str] = "agent.disconnected"
+
+    instance: str
+    code: int
+    reason: str = ""
+    disconnected_at: datetime
+
+
 class AgentCrashed(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The agent is lost: it was not heard of for too long while the gateway listened."""
 
@@ -189,6 +200,7 @@ EVENTS: tuple[type[Event], ...] = (
     AgentUpdated,
     AgentResumed,
     AgentStopped,
+    AgentDisconnected,
     AgentCrashed,
     AgentDrained,
     AgentUndrained,

@@ -69,6 +69,8 @@ class TaskCreated(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     files: list[str] = []
     concurrency_key: str | None = None
     max_concurrent: int | None = None
+    correlationid: str | None = None
+    traceparent: str | None = None
 
 
 class TaskQueued(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,6 +94,27 @@ class TaskAssigned(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
     score: float | None = None
     reason: str = ""
     oversight: Oversight = "autonomous"
+
+
+class TaskWaking(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The best agent for the task is away and is told to start. The task waits for it, until `until` at the latest."""
+
+    type: ClassVar[str] = "task.waking"
+
+    agent_id: str
+    until: datetime
+    score: float | None = None
+    reason: str = ""
+
+
+class TaskWakeEnded(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The task waits for the agent no longer: it is awake, or it will not come and another is sought."""
+
+    type: ClassVar[str] = "task.wake_ended"
+
+    agent_id: str
+    awake: bool
+    reason: str = ""
 
 
 class TaskStarted(TaskEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -292,6 +315,8 @@ EVENTS: tuple[type[Event], ...] = (
     TaskCreated,
     TaskQueued,
     TaskAssigned,
+    TaskWaking,
+    TaskWakeEnded,
     TaskStarted,
     TaskProgress,
     TaskPendingApproval,

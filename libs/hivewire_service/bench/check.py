@@ -19,10 +19,7 @@ async def problems(connection: asyncpg.Connection, tasks: int) -> list[str]:
 
     The tables must also be what the history adds up to.
     """
-    counts = await connection.fetchrow(_COUNTS)
-    assert counts is not None
-    found = [f"{count} {what}, should be {tasks}" for what, count in counts.items() if count != tasks]
-    return found + await folded(connection, _SERVICES)
+    return await miscounted(connection, tasks) + await folded(connection, _SERVICES)
 
 
 async def folded(connection: asyncpg.Connection, services: Sequence[str]) -> list[str]:
@@ -32,3 +29,10 @@ async def folded(connection: asyncpg.Connection, services: Sequence[str]) -> lis
         # The chassis knows no service by import; each has a fold.
         found += await import_module(f"{service}.fold").differences(connection)
     return found
+
+
+async def miscounted(connection: asyncpg.Connection, tasks: int) -> list[str]:
+    """The same by counting alone, where the history is too long to be added up."""
+    counts = await connection.fetchrow(_COUNTS)
+    assert counts is not None
+    return [f"{count} {what}, should be {tasks}" for what, count in counts.items() if count != tasks]

@@ -18,6 +18,7 @@ from hivewire import codec
 from hivewire.commands.broker import Complete, SubmitBatch
 from hivewire.events.agent import AgentSpawned, Card
 from hivewire.events.task import TaskAssigned
+from hivewire_service.bench.size import Size
 from hivewire_service.core import Command, Refusal, Step
 
 SKILLS = [f"skill-{number}" for number in range(20)]
@@ -38,9 +39,9 @@ class Deciding(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-async def run(quick: bool) -> Deciding:
+async def run(size: Size) -> Deciding:
     """Measure."""
-    share = QUICK_SHARE if quick else 1
+    share = QUICK_SHARE if size.quick else 1
     small, large = (measure(agents, tasks // share, choices // share) for agents, tasks, choices in (SMALL, LARGE))
     return Deciding(round(small, 1), round(large, 1), problems=[])
 

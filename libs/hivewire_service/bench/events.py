@@ -11,6 +11,7 @@ from hivewire.connection import outcome
 from hivewire.events.log import LogEntry
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire_service.bench.hive import BenchHive
+from hivewire_service.bench.size import Size
 
 EVENTS = 100_000
 EVENTS_QUICK = 5_000
@@ -28,13 +29,13 @@ class Events(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-async def run(quick: bool) -> Events:
+async def run(size: Size) -> Events:
     """Measure.
 
     Raises:
         HivewireError: the hive did not start, or refused an event.
     """
-    count = EVENTS_QUICK if quick else EVENTS
+    count = EVENTS_QUICK if size.quick else EVENTS
     async with BenchHive.running() as hive:
         async with hive.client() as client:
             took_s = await _publish(client, count)

@@ -18,25 +18,28 @@ from hivewire.inbox import TaskDispatch
 from hivewire.subjects import BROKER, Subjects
 from hivewire.views import TaskBrief
 from hivewire_service.bench import floor_feed
-from hivewire_service.bench.floor_feed import SUBMITS, FloorSubjects, message
+from hivewire_service.bench.floor_feed import FloorSubjects, message
 from hivewire_service.bench.floor_rows import Rows
 from hivewire_service.bench.hive import BenchHive
 from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
+from hivewire_service.bench.spending import Spending
 from hivewire_service.bus import Bus, Received, StreamReader
 from hivewire_service.run import SENDER
 from hivewire_service.service import BATCH_COMMANDS_MAX, WAITING_COMMANDS_MAX
 from hivewire_service.topology import StreamState, command_stream, event_stream
 
 EVENTS_OF_SUBMIT = ("task.created", "task.queued", "task.assigned")
+EVENTS_OF_REPORT = ("task.started", "task.completed")
 SILENCE_S_MAX = 10.0
 
 
-async def measure(hive: BenchHive, tasks: int) -> float:
-    """How many seconds so many tasks take, on servers and tables that have seen such tasks before.
+async def measure(hive: BenchHive, tasks: int) -> tuple[float, dict[str, float]]:
+    """How many seconds so many tasks take, on servers and tables that have seen such tasks before, and what processor
+    time each takes, by what spends it.
 
     Args:
         hive: where no-op tasks were done.
-        tasks: a multiple of SUBMITS.
+        tasks: a multiple of `floor_feed.SUBMITS`.
 
     Raises:
         HivewireError: a server cannot be reached, or something got lost.
@@ -50,7 +53,8 @@ async def measure(hive: BenchHive, tasks: int) -> float:
             await floor.prepare()
             arguments = (context.nats_url, str(hive.service_credentials), context.hive, str(tasks))
             async with hive.helper(floor_feed.__name__, *arguments):
-                return await floor.run(tasks)
+                spending = Spending(hive)
+                return await floor.run(tasks), spending.us_per(tasks)
     finally:
         await bus.close()
 
@@ -73,7 +77,7 @@ class Floor:
         self._reader = StreamReader(
             bus,
             stream=lambda: bus.ensure_stream(self._commands),
-            filter_subject=self._subjects.command("*"),
+            filter_subject=self._subjects.commands,
             start=self._first,
             deliver=self._deliver,
             room=lambda: len(self._waiting) < WAITING_COMMANDS_MAX,
@@ -103,12 +107,12 @@ class Floor:
         """Take so many tasks to their end; the seconds from the first command to the last ack."""
         reading = asyncio.create_task(self._reader.run())
         try:
-            while self._done["complete"] < tasks:
+            while self._done["report"] < tasks:
                 await self._something(lambda: bool(self._waiting))
                 await self._turn()
             await self._something(lambda: not self._acks_missing)
         except TimeoutError:
-            raise HivewireError(f"the floor stood still after {self._done['complete']} tasks") from None
+            raise HivewireError(f"the floor stood still after {self._done['report']} tasks") from None
         finally:
             reading.cancel()
         return asyncio.get_running_loop().time() - self._begun
@@ -133,14 +137,15 @@ class Floor:
     async def _turn(self) -> None:
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_COMMANDS_MAX))]
         await self._reader.resume()
-        verbs = Counter(received.subject.rpartition(".")[2] for received in taken)
-        begun = self._tasks_of("submit", verbs["submit"] * SUBMITS)
-        started = self._tasks_of("start", verbs["start"])
-        ended = self._tasks_of("complete", verbs["complete"])
+        tasks: Counter[str] = Counter()
+        for received in taken:
+            verb, count = received.subject.split(".")[-2:]
+            tasks[verb] += int(count)
+        begun = self._tasks_of("submit", tasks["submit"])
+        ended = self._tasks_of("report", tasks["report"])
         events = [
             *((kind, task_id) for task_id in begun for kind in EVENTS_OF_SUBMIT),
-            *(("task.started", task_id) for task_id in started),
-            *(("task.completed", task_id) for task_id in ended),
+            *((kind, task_id) for task_id in ended for kind in EVENTS_OF_REPORT),
         ]
         await self._rows.commit(begun, ended, events)
         await self._publish(len(taken), len(begun), events)

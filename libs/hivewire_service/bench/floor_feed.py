@@ -1,4 +1,5 @@
-"""The floor's client and fleet in one process: submits tasks, and answers each dispatch with a start and a completion.
+"""The floor's client and fleet in one process: submits tasks, and answers each dispatch with a start and a completion,
+all those of a turn of the event loop in one command, as agents do.
 
 Run as `python -m hivewire_service.bench.floor_feed NATS_URL CREDENTIALS HIVE TASKS`, until it is stopped.
 """
@@ -10,8 +11,8 @@ from datetime import UTC, datetime
 
 from nats.aio.msg import Msg
 
-from hivewire import codec
-from hivewire.commands.broker import Complete, Start, Submit, SubmitBatch
+from hivewire import codec, limits
+from hivewire.commands.broker import CompleteReport, ReportBatch, StartReport, Submit, SubmitBatch
 from hivewire.envelope import Envelope
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER
@@ -22,6 +23,8 @@ from hivewire_service.topology import StreamConfig
 
 SUBMITS = 1_000
 """Tasks in one submit."""
+AT_ONCE = limits.REPORTS_MAX // 2
+"""Tasks of which one command reports the start and the completion, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class FloorSubjects:
     @property
     def command_stream(self) -> StreamConfig:
         """What differs from the stream of a service's commands."""
-        return {"name": f"{self.hive.upper()}_FLOOR_CMD", "subjects": [self.command("*")]}
+        return {"name": f"{self.hive.upper()}_FLOOR_CMD", "subjects": [self.commands]}
 
     @property
     def event_stream(self) -> StreamConfig:
@@ -45,8 +48,13 @@ class FloorSubjects:
             "subject_transform": {"src": self.event("*.*", "*"), "dest": destination},
         }
 
-    def command(self, verb: str) -> str:
-        return f"{self.hive}.floor.cmd.{verb}"
+    def command(self, verb: str, tasks: int) -> str:
+        """A command about so many tasks."""
+        return f"{self.hive}.floor.cmd.{verb}.{tasks}"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.hive}.floor.cmd.*.*"
 
     def event(self, event_type: str, task_id: str) -> str:
         return f"{self.hive}.floor.evt.{event_type}.{task_id}"
@@ -72,12 +80,26 @@ async def feed(url: str, credentials: str, hive: str, tasks: int) -> None:
     bus = Bus(url, credentials, SENDER, "hivewire bench floor feed")
     await bus.connect()
     headers = {REPLY_HEADER: f"{subjects.replies}.{new_id()}"}
-    start = message("broker.start", Start(new_id(), 1, new_id()))
-    complete = message("broker.complete", Complete(new_id(), 1, new_id(), result=codec.raw(RESULT)))
+    start = StartReport(new_id(), 1, new_id())
+    complete = CompleteReport(new_id(), 1, new_id(), result=codec.raw(RESULT))
+    bodies = [message("broker.report_batch", ReportBatch([start, complete] * count)) for count in range(1, AT_ONCE + 1)]
+    dispatched = 0
+    news = asyncio.Event()
 
     async def work(_: Msg) -> None:
-        await bus.publish(subjects.command("start"), start, headers=headers)
-        await bus.publish(subjects.command("complete"), complete, headers=headers)
+        nonlocal dispatched
+        dispatched += 1
+        news.set()
+
+    async def report() -> None:
+        nonlocal dispatched
+        while True:
+            await news.wait()
+            news.clear()
+            while dispatched:
+                count = min(dispatched, AT_ONCE)
+                dispatched -= count
+                await bus.publish(subjects.command("report", count), bodies[count - 1], headers=headers)
 
     async def hear(_: Msg) -> None:
         pass
@@ -87,8 +109,8 @@ async def feed(url: str, credentials: str, hive: str, tasks: int) -> None:
     submit = Submit(id=new_id(), title="no-op", required_capabilities=[CAPABILITY], payload=codec.raw(PAYLOAD))
     batch = message("broker.submit_batch", SubmitBatch([codec.raw(submit)] * SUBMITS))
     for _ in range(tasks // SUBMITS):
-        await bus.publish(subjects.command("submit"), batch, headers=headers)
-    await bus.closed.wait()
+        await bus.publish(subjects.command("submit", SUBMITS), batch, headers=headers)
+    await report()
 
 
 if __name__ == "__main__":

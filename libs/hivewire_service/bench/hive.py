@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import asyncpg
+import psutil
 
 from hivewire.client import Client
 from hivewire.context import Context, find_context
@@ -22,6 +23,8 @@ from hivewire_service.process import Child, Command
 START_S_MAX = 60.0
 UP_STOPS_S = 10.0
 AGENT_STOPS_S = 5.0
+SUPERVISOR = "up"
+_SERVERS = ("nats-server", "postgres")
 
 
 class BenchHive:
@@ -71,6 +74,22 @@ class BenchHive:
         return self._up.pid
 
     @property
+    def fleet_pids(self) -> list[int]:
+        """Of the agents and helpers that run."""
+        return [child.pid for child in self._fleet if child.pid is not None]
+
+    def process_of(self, service: str) -> psutil.Process:
+        """The process of a service that the supervisor runs.
+
+        Raises:
+            HivewireError: there is none.
+        """
+        for process in family(psutil.Process(self.pid)):
+            if part_of(process) == service:
+                return process
+        raise HivewireError(f"no process of the {service} runs")
+
+    @property
     def context(self) -> Context:
         return find_context(data=self._data)
 
@@ -104,6 +123,7 @@ class BenchHive:
     async def helper(self, module: str, *arguments: str, mark: str = "") -> AsyncIterator[None]:
         """A process that runs a Python module as long as the context lasts, from when it says `mark`, if that is given."""
         child = Child(f"{module}-{len(self._readers)}", self._run)  # some run twice
+        self._fleet.append(child)
         try:
             if mark:
                 await self._start(child, {}, mark, module, *arguments)
@@ -113,7 +133,29 @@ class BenchHive:
                 self._readers.append(asyncio.create_task(self._read(child)))
             yield
         finally:
+            self._fleet.remove(child)
             await child.stop(AGENT_STOPS_S)
+
+    async def start_standby(self, service: str) -> int:
+        """Start one more process of a service; its pid.
+
+        Raises:
+            HivewireError: it did not start.
+        """
+        context = self.context
+        assert context.postgres_dsn is not None
+        child = Child(f"standby {service}", self._run)
+        self._fleet.append(child)
+        variables = {
+            "NATS_URL": context.nats_url,
+            "NATS_CREDS": str(self.service_credentials),
+            "HIVEWIRE_POSTGRES_DSN": context.postgres_dsn,
+            "HIVEWIRE_HIVE": context.hive,
+            "HIVEWIRE_LOG_FORMAT": "json",
+        }
+        await self._start(child, variables, '"started"', "hivewire", "serve", service)
+        assert child.pid is not None
+        return child.pid
 
     async def _start_agent(self, agent_id: str, slots: int) -> None:
         child = Child(agent_id, self._run)
@@ -148,3 +190,17 @@ class BenchHive:
         await asyncio.gather(*(child.stop(AGENT_STOPS_S) for child in self._fleet))
         await self._up.stop(UP_STOPS_S)
         await asyncio.gather(*self._readers)
+
+
+def part_of(process: psutil.Process) -> str:
+    """Which part of a hive a process is: a server, a service, or the supervisor."""
+    name = process.name()
+    if name in _SERVERS:
+        return name
+    words = process.cmdline()
+    return words[words.index("serve") + 1] if "serve" in words else SUPERVISOR
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and its descendants."""
+    return [process, *process.children(recursive=True)]

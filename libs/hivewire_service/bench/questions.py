@@ -15,6 +15,7 @@ from hivewire_service.bench import answering
 from hivewire_service.bench.check import folded
 from hivewire_service.bench.figures import Distribution
 from hivewire_service.bench.hive import BenchHive
+from hivewire_service.bench.size import Size
 
 RATE = 200
 """Questions a second."""
@@ -41,13 +42,14 @@ class Questions(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-async def run(quick: bool) -> Questions:
+async def run(size: Size) -> Questions:
     """Measure.
 
     Raises:
         HivewireError: the hive did not start, or a question had no answer.
     """
-    agents = AGENTS_QUICK if quick else AGENTS
+    quick = size.quick
+    agents = size.agents or (AGENTS_QUICK if quick else AGENTS)
     warm_up, count = RATE * WARM_UP_S, RATE * (WARM_UP_S + (SECONDS_QUICK if quick else SECONDS))
     async with BenchHive.running() as hive, AsyncExitStack() as fleet, hive.agent(ASKER) as client:
         share = agents // PROCESSES

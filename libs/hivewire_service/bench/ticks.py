@@ -5,14 +5,17 @@ import asyncio
 import sys
 import time
 
+import asyncpg
 import msgspec
 import psutil
 
 from hivewire.client import Client
 from hivewire.errors import HivewireError
+from hivewire.subjects import TICK_ENGINE
 from hivewire_service.bench.hive import BenchHive
-from hivewire_service.bench.idle import cpu_s
 from hivewire_service.bench.rehearsal import ACTIVE, TICKS_COMPARED, rehearsal
+from hivewire_service.bench.size import Size
+from hivewire_service.bench.spending import cpu_s
 
 TICKS = 10_000
 TICKS_QUICK = 2_000
@@ -21,8 +24,16 @@ IN_MEMORY = "hivewire_tick_engine.bench"
 SIMULATION = "bench"
 
 
+STORED = """
+SELECT blks_hit + blks_read AS blocks, pg_current_wal_insert_lsn() - '0/0' AS log_bytes
+FROM pg_stat_database
+WHERE datname = current_database()
+"""
+
+
 class Ticks(msgspec.Struct, frozen=True):
-    """The figures of a run. Growth: the processor time of the last 1,000 ticks over that of the first 1,000."""
+    """The figures of a run. Growth: what the last 1,000 ticks took over what the first 1,000 took; of the engine that is
+    the processor time of its process, of Postgres the blocks that were looked at and the bytes of its log."""
 
     ticks: int
     messages: int
@@ -32,6 +43,10 @@ class Ticks(msgspec.Struct, frozen=True):
     persisted_ticks_per_s: float
     persisted_messages_per_s: float
     persisted_growth: float
+    blocks_per_tick: float
+    blocks_growth: float
+    log_bytes_per_tick: float
+    log_growth: float
     problems: list[str]
 
 
@@ -40,6 +55,8 @@ class Course(msgspec.Struct):
 
     seconds: list[float] = []
     cpu_s: list[float] = []
+    blocks: list[float] = []
+    log_bytes: list[float] = []
 
     @property
     def ticks_per_s(self) -> float:
@@ -47,19 +64,24 @@ class Course(msgspec.Struct):
 
     @property
     def growth(self) -> float:
-        return round(self.cpu_s[-1] / self.cpu_s[0], 3)
+        return growth(self.cpu_s)
 
 
-async def run(quick: bool) -> Ticks:
+def growth(taken: list[float]) -> float:
+    """What the last thousand took, over what the first took."""
+    return round(taken[-1] / taken[0], 3)
+
+
+async def run(size: Size) -> Ticks:
     """Measure.
 
     Raises:
         HivewireError: the hive did not start, or a simulation could not be run.
     """
-    ticks = TICKS_QUICK if quick else TICKS
+    ticks = TICKS_QUICK if size.quick else TICKS
     in_memory = await _in_memory(ticks)
     async with BenchHive.running() as hive, hive.client() as client:
-        persisted = await _persisted(client, psutil.Process(hive.pid), ticks)
+        persisted = await _persisted(client, hive, ticks)
         problems = await _problems(client, ticks)
     return Ticks(
         ticks=ticks,
@@ -70,6 +92,10 @@ async def run(quick: bool) -> Ticks:
         persisted_ticks_per_s=persisted.ticks_per_s,
         persisted_messages_per_s=persisted.ticks_per_s * ACTIVE,
         persisted_growth=persisted.growth,
+        blocks_per_tick=round(sum(persisted.blocks) / ticks, 1),
+        blocks_growth=growth(persisted.blocks),
+        log_bytes_per_tick=round(sum(persisted.log_bytes) / ticks),
+        log_growth=growth(persisted.log_bytes),
         problems=problems,
     )
 
@@ -84,17 +110,34 @@ async def _in_memory(ticks: int) -> Course:
     return msgspec.json.decode(said, type=Course)
 
 
-async def _persisted(client: Client, hive: psutil.Process, ticks: int) -> Course:
-    """Ticks of a real hive; the processor time is that of all its processes."""
+async def _persisted(client: Client, hive: BenchHive, ticks: int) -> Course:
+    """Ticks of a real hive."""
+    engine = _engine(psutil.Process(hive.pid))
     await client.simulations.create(rehearsal(), simulation_id=SIMULATION)
     await client.simulations.start(SIMULATION)
     course = Course()
-    for _ in range(ticks // TICKS_COMPARED):
-        begun, cpu_begun = time.perf_counter(), cpu_s(hive)
-        await client.simulations.tick(SIMULATION, TICKS_COMPARED)
-        course.seconds.append(time.perf_counter() - begun)
-        course.cpu_s.append(cpu_s(hive) - cpu_begun)
+    async with hive.postgres() as postgres:
+        for _ in range(ticks // TICKS_COMPARED):
+            begun, cpu_begun, (blocks, log_bytes) = time.perf_counter(), cpu_s(engine), await _stored(postgres)
+            await client.simulations.tick(SIMULATION, TICKS_COMPARED)
+            course.seconds.append(time.perf_counter() - begun)
+            course.cpu_s.append(cpu_s(engine) - cpu_begun)
+            blocks_now, log_bytes_now = await _stored(postgres)
+            course.blocks.append(blocks_now - blocks)
+            course.log_bytes.append(log_bytes_now - log_bytes)
     return course
+
+
+async def _stored(postgres: asyncpg.Connection) -> tuple[float, float]:
+    """Blocks that Postgres has looked at, and bytes that it has written to its log."""
+    row = await postgres.fetchrow(STORED)
+    assert row is not None
+    return float(row["blocks"]), float(row["log_bytes"])
+
+
+def _engine(up: psutil.Process) -> psutil.Process:
+    """The process of the tick engine."""
+    return next(process for process in up.children(recursive=True) if process.cmdline()[-2:] == ["serve", TICK_ENGINE])
 
 
 async def _problems(client: Client, ticks: int) -> list[str]:

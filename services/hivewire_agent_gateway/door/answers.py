@@ -49,6 +49,8 @@ class Answers:
         content: msgspec.Raw = fields.NULL,
         usage: msgspec.Raw = fields.NULL,
         error: str | None = None,
+        *,
+        unreachable: bool = False,
     ) -> None:
         """Give an agent's answer to the core.
 
@@ -57,7 +59,7 @@ class Answers:
         """
         session_id, attempt = _named(message_id)
         text = None if error is None else storable(error)
-        data = Respond(session_id, attempt, content, usage, text)
+        data = Respond(session_id, attempt, content, usage, text, unreachable)
         await self._send(agent_id, "respond", data, None)
 
     async def progress(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,8 +16,19 @@ from hivewire import codec, inbox, limits
 from hivewire.commands import agent_gateway as commands
 from hivewire.connection import Listening
 from hivewire.errors import HivewireError, RefusedError
+from hivewire.handlers import storable
 from hivewire.ids import new_id
-from hivewire.inbox import BEAT_TYPE, Beat, HaltSession, Held, SessionDispatch, Sync
+from hivewire.inbox import (
+    BEAT_TYPE,
+    Beat,
+    HaltSession,
+    Held,
+    MessageReceived,
+    QuestionAsked,
+    QuestionEnded,
+    SessionDispatch,
+    Sync,
+)
 from hivewire.reads import OneAgent
 from hivewire.subjects import AGENT_GATEWAY, is_token
 from hivewire.views import AgentView
@@ -24,16 +36,20 @@ from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.aftermath import envelope_of
 from hivewire_agent_gateway.door import frames
 from hivewire_agent_gateway.door.answers import Answers
+from hivewire_agent_gateway.door.peers import Peers
 from hivewire_agent_gateway.door.place import Place
+from hivewire_service.store import CONNECTION_ERRORS
 
 log = structlog.get_logger()
 
-HEARTBEAT_S: Final = 15.0
-SILENCE_S_MAX: Final = 45.0
+HEARTBEATS_MISSED_MAX: Final = 3
 REGISTER_S_MAX: Final = 10.0
 WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 """What waits for a slow reader; beyond it the connection is closed, and what is open is sent to the next one."""
 SAID_AT_ONCE_MAX: Final = 64
+CLOSE_S_MAX: Final = 5.0
+"""For so long a slow reader is waited for to tell it why its connection is closed."""
+BY_PEER: Final = "peer"
 BRIDGED: Final = "bridged"
 
 
@@ -79,20 +95,29 @@ class Bridges:
         """One connection, from its opening to its end."""
         await websocket.accept()
         bridge: Bridge | None = None
+        closed = gone = None
         try:
-            register = await _first(websocket)
-            bridge = await self._admit(websocket, register)
+            bridge = await self._prove(websocket, await _first(websocket))
+            await self._enter(bridge)
             await bridge.run()
-        except Closed as closed:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await websocket.close(closed.code, closed.reason[:120])
-        except WebSocketDisconnect:
-            pass
+        except Closed as error:
+            closed = error
+        except HivewireError as error:
+            closed = Closed(frames.TRY_LATER, str(error))
+        except WebSocketDisconnect as error:
+            gone = error
         finally:
             if bridge is not None:
-                await self._end(bridge)
+                await self._end(bridge, closed or gone)
+        metrics.BRIDGES_ENDED.labels(closed.code if closed else BY_PEER).inc()
+        if closed is None:
+            return
+        log.info("bridge closed", agent=bridge and bridge.agent_id, code=closed.code, reason=closed.reason)
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await websocket.close(closed.code, closed.reason[:120])
 
-    async def _admit(self, websocket: WebSocket, register: frames.Register) -> "Bridge":
+    async def _prove(self, websocket: WebSocket, register: frames.Register) -> "Bridge":
         place = self._place
         try:
             caller = await place.callers.prove(register.agent_id, register.auth_token)
@@ -100,7 +125,11 @@ class Bridges:
             raise Closed(frames.UNPROVEN, error.error) from None
         if caller.role == "publisher":
             raise Closed(frames.UNPROVEN, "a publisher's token is not for agents")
-        bridge = Bridge(websocket, place, self._answers, register, await self._instance(register))
+        return Bridge(websocket, place, self._answers, register, await self._instance(register))
+
+    async def _enter(self, bridge: "Bridge") -> None:
+        """Be the agent's only connection."""
+        place = self._place
         older = self._open.get(bridge.agent_id)
         self._open[bridge.agent_id] = bridge
         metrics.BRIDGES.set(len(self._open))
@@ -108,7 +137,6 @@ class Bridges:
             older.close(Closed(frames.REPLACED, "replaced by a newer connection"))
         told = envelope_of(BRIDGED, f"/{place.subjects.hive}/{AGENT_GATEWAY}", Bridged(bridge.agent_id, bridge.id))
         await place.line.say(place.subjects.door("all", BRIDGED), told)
-        return bridge
 
     async def _instance(self, register: frames.Register) -> str:
         """The instance that the agent names, else the one that it had before, as long as it was not lost."""
@@ -125,11 +153,13 @@ class Bridges:
             raise Closed(frames.TRY_LATER, str(error)) from None
         return known.instance if known.state == "present" and known.instance else new_id()
 
-    async def _end(self, bridge: "Bridge") -> None:
+    async def _end(self, bridge: "Bridge", why: "Closed | WebSocketDisconnect | None") -> None:
         if self._open.get(bridge.agent_id) is bridge:
             del self._open[bridge.agent_id]
         metrics.BRIDGES.set(len(self._open))
         await bridge.end()
+        if why is not None:
+            self._answers.run(bridge.tell_end(why.code, why.reason or ""))
 
 
 async def _first(websocket: WebSocket) -> frames.Register:
@@ -168,15 +198,18 @@ class Bridge:
         self._place = place
         self._answers = answers
         self._instance = instance
+        self._token = register.auth_token
         self._card = _card(register, instance)
         self._held: dict[str, Held | None] = {}
-        self._waiting: deque[bytes] = deque()
+        self._peers = Peers(place, self.agent_id, self._send, self._held)
+        self._waiting: deque[tuple[bytes, Callable[[], None] | None]] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._register_again = asyncio.Event()
         self._said = asyncio.Semaphore(SAID_AT_ONCE_MAX)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listening: Listening | None = None
+        self._heard_s = time.monotonic()
         self._turns = 0
 
     def close(self, closed: Closed) -> None:
@@ -223,6 +256,16 @@ class Bridge:
         if self._over.done() and not self._over.cancelled():
             self._over.exception()
         self._over.cancel()
+        self._waiting.clear()
+        self._peers.close()
+
+    async def tell_end(self, code: int, reason: str) -> None:
+        """Have it recorded how the connection ended."""
+        ended = commands.Disconnected(self._instance, code, storable(reason)[: limits.LABEL_CHARS_MAX])
+        try:
+            await self._place.line.command_as(self.agent_id, AGENT_GATEWAY, "disconnected", ended, commands.AgentBrief)
+        except HivewireError as error:
+            log.warning("end of a bridge not recorded", agent=self.agent_id, code=code, error=str(error))
 
     # --- presence -----------------------------------------------------------------------------------------
     async def _register(self) -> None:
@@ -254,12 +297,22 @@ class Bridge:
             await asyncio.sleep(limits.BEAT_INTERVAL_S)
 
     async def _heartbeat(self) -> None:
-        self._heard = time.monotonic()
+        interval_s = self._place.heartbeat_s
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            if time.monotonic() - self._heard >= SILENCE_S_MAX:
-                raise Closed(frames.SILENT, f"nothing heard for {SILENCE_S_MAX:g} s")
+            await asyncio.sleep(interval_s)
+            silence_s = time.monotonic() - self._heard_s
+            if silence_s >= HEARTBEATS_MISSED_MAX * interval_s:
+                raise Closed(frames.SILENT, f"nothing heard for {silence_s:.3g} s")
             self._send(frames.heartbeat(datetime.now(UTC)))
+            await self._check_token()
+
+    async def _check_token(self) -> None:
+        """It may have expired, or been revoked while this door could not hear of it."""
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            try:
+                await self._place.callers.prove(self.agent_id, self._token)
+            except RefusedError as error:
+                raise Closed(frames.UNPROVEN, error.error) from None
 
     async def _watch_closing(self) -> None:
         await self._place.closing.wait()
@@ -283,6 +336,8 @@ class Bridge:
                 self.close(Closed(frames.REPLACED, "replaced by a newer instance"))
             case Sync(instance) if instance == self._instance:
                 self._register_again.set()
+            case QuestionAsked() | QuestionEnded() | MessageReceived():
+                self._peers.hear(message)
 
     def _take(self, given: SessionDispatch) -> None:
         if given.message_id in self._held:
@@ -291,8 +346,10 @@ class Bridge:
         frame = frames.Dispatch(given.message_id, self.agent_id, given.content, given.context, given.session_id)
         self._send(codec.encode(frame))
 
-    def _send(self, frame: bytes) -> None:
-        self._waiting.append(frame)
+    def _send(self, frame: bytes, written: Callable[[], None] | None = None) -> None:
+        if self._over.done():
+            return
+        self._waiting.append((frame, written))
         self._waiting_bytes += len(frame)
         self._wake.set()
         if self._waiting_bytes > WAITING_BYTES_MAX:
@@ -303,15 +360,17 @@ class Bridge:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                frame = self._waiting.popleft()
+                frame, written = self._waiting.popleft()
                 await self._websocket.send_text(frame.decode())
                 self._waiting_bytes -= len(frame)
+                if written is not None:
+                    written()
 
     # --- from the agent -----------------------------------------------------------------------------------
     async def _read(self) -> None:
         while True:
             frame = await _receive(self._websocket)
-            self._heard = time.monotonic()
+            self._heard_s = time.monotonic()
             if isinstance(frame, frames.Register):
                 raise Closed(frames.MALFORMED, "register comes once, as the first message")
             if frame.agent_id not in (None, self.agent_id):
@@ -320,7 +379,10 @@ class Bridge:
                 await self._said.acquire()
                 self._answers.run(self._say(frame)).add_done_callback(lambda _: self._said.release())
 
-    async def _say(self, frame: frames.Progress | frames.Response) -> None:
+    async def _say(self, frame: frames.Progress | frames.Response | frames.ToPeer) -> None:
+        if not isinstance(frame, (frames.Progress, frames.Response)):
+            await self._peers.say(frame)
+            return
         try:
             if isinstance(frame, frames.Progress):
                 text, done = frame.progress_text or "", frames.fraction(frame.metadata)
@@ -347,4 +409,5 @@ def _card(register: frames.Register, instance: str) -> commands.Register:
         capabilities=register.capabilities,
         slots=slots if is_count else 1,  # type: ignore[arg-type]
         metadata=codec.raw(metadata),
+        answers_while_busy=register.metadata.get("answers_while_busy") is True,
     )

@@ -15,6 +15,7 @@ from hivewire_agent_gateway.aftermath import envelope_of
 from hivewire_agent_gateway.door import frames
 from hivewire_agent_gateway.door.answers import Answers
 from hivewire_agent_gateway.door.place import Place
+from hivewire_agent_gateway.outbound import Unreachable
 from hivewire_agent_gateway.secrets import signing_secret
 from hivewire_service.store import CONNECTION_ERRORS
 
@@ -103,7 +104,8 @@ class Endpoints:
             log.warning("not posted, the core gives it out again", message=message_id, error=str(error))
             return
         except HivewireError as error:
-            await self._answers.respond(agent_id, message_id, error=str(error))
+            unreachable = isinstance(error, Unreachable)
+            await self._answers.respond(agent_id, message_id, error=str(error), unreachable=unreachable)
             return
         if status == 202:
             await self._answers.progress(agent_id, message_id, "accepted")

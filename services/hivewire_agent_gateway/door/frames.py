@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hivewire import codec, fields, limits
+from hivewire import codec, fields, inbox, limits
 
 MALFORMED: Final = 4004
 NOT_REGISTERED: Final = 4001
@@ -22,7 +22,8 @@ FRAME_BYTES_MAX: Final = limits.MESSAGE_BYTES_MAX - 64 * 1024
 
 # --- from the agent ---------------------------------------------------------------------------------
 class Register(msgspec.Struct, tag_field="type", tag="register"):
-    """The first message. `metadata.instance` and `metadata.slots` are understood, the rest is kept on the card."""
+    """The first message. `metadata.instance`, `slots` and `answers_while_busy` are understood, the rest is kept on the
+    card."""
 
     agent_id: fields.Token
     auth_token: str = ""
@@ -58,7 +59,45 @@ class Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat", omit_defaults
     timestamp: Any = None
 
 
-FromAgent = Register | Progress | Response | Heartbeat
+class Ask(msgspec.Struct, tag_field="type", tag="ask", kw_only=True):
+    """A question to whom `target` names, such as agent:bob. `message_id` names the dispatch that waits for the answer."""
+
+    agent_id: str
+    target: str
+    question: msgspec.Raw
+    conversation_id: str | None = None
+    thread: str | None = None
+    timeout_seconds: float = limits.ANSWER_TIMEOUT_S
+    message_id: str | None = None
+
+
+class Answer(msgspec.Struct, tag_field="type", tag="answer"):
+    """The answer to a question that the agent was asked."""
+
+    agent_id: str
+    conversation_id: str
+    answer: msgspec.Raw
+
+
+class Withdraw(msgspec.Struct, tag_field="type", tag="withdraw"):
+    """The agent needs no answer any more."""
+
+    agent_id: str
+    conversation_id: str
+    reason: str = ""
+
+
+class Message(msgspec.Struct, tag_field="type", tag="message"):
+    """Something said to whom `target` names, without expecting an answer."""
+
+    agent_id: str
+    target: str
+    content: msgspec.Raw
+    message_id: str | None = None
+
+
+ToPeer = Ask | Answer | Withdraw | Message
+FromAgent = Register | Progress | Response | Heartbeat | ToPeer
 
 
 # --- to the agent -----------------------------------------------------------------------------------
@@ -90,8 +129,28 @@ class Cancel(msgspec.Struct, tag_field="type", tag="cancel"):
     reason: str = ""
 
 
+class Asked(msgspec.Struct, tag_field="type", tag="asked"):
+    """The agent's question was accepted; `agent_id` is whom its target meant."""
+
+    conversation_id: str
+    thread: str
+    agent_id: str
+
+
+class Question(inbox.QuestionAsked, tag_field="type", tag="question"):
+    """A peer asks the agent."""
+
+
+class Answered(inbox.QuestionEnded, tag_field="type", tag="answer"):
+    """How a question of the agent ended: answered, expired or undeliverable."""
+
+
+class Told(inbox.MessageReceived, tag_field="type", tag="message"):
+    """A peer says something."""
+
+
 class Error(msgspec.Struct, tag_field="type", tag="error"):
-    """What the agent sent was refused; the connection stays."""
+    """What the agent sent was refused; the connection stays. `message_id` is its message's, or its conversation's."""
 
     message_id: str
     status: int

@@ -28,4 +28,5 @@ class Place:
     outbound: Outbound
     tokens: Tokens
     public_url: str
+    heartbeat_s: float
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -69,6 +69,7 @@ def _place(around: Surroundings, settings: Settings, line: Deputy) -> Place:
         outbound=Outbound(Policy(settings.outbound_networks, settings.outbound_hosts)),
         tokens=Tokens(Admission.of(settings), around.bus, around.subjects),
         public_url="",
+        heartbeat_s=settings.heartbeat_seconds,
     )
 
 

@@ -19,7 +19,7 @@ from hivewire.events.session import (
     SessionRunning,
 )
 from hivewire_agent_gateway.sessions import course
-from hivewire_agent_gateway.sessions.records import Acted, Draft, Halt, Report
+from hivewire_agent_gateway.sessions.records import Acted, Draft, Halt, Report, Unreached
 from hivewire_agent_gateway.sessions.session import Session
 from hivewire_agent_gateway.sessions.sessions import Sessions
 from hivewire_agent_gateway.sessions.states import allows
@@ -86,6 +86,8 @@ def respond(sessions: Sessions, command: Command, now: datetime) -> Step | Refus
     if data.error is not None:
         draft = Draft()
         course.after_attempt(draft, session, "failed", data.error, now)
+        if data.unreachable:
+            draft.records.append(Unreached(session.agent_id))
         return draft.step
     idle = SessionIdle(
         session_id=session.session_id,

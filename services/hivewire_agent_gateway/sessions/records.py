@@ -34,6 +34,12 @@ class Report(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+class Unreached(msgspec.Struct, frozen=True):
+    """No connection to the endpoint of an agent could be made: it is degraded until one can."""
+
+    agent_id: str
+
+
 class Act(msgspec.Struct, frozen=True):
     """Run the completion action."""
 

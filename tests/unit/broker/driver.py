@@ -42,12 +42,12 @@ class Driver:
     def follow(self, step: Step) -> Step:
         for event in step.events:
             self.broker.evolve(event)
-        self.events += step.events
+            self.events.append(event)
         self.records += step.records
         return step
 
     def settle(self) -> None:
-        while self.follow(self.broker.advance(self.now)).events:
+        while self.follow(self.broker.advance(self.now)).events or self.broker.state.unsettled:
             pass
 
     def send(self, verb: str, data: msgspec.Struct, sender: str = "boss", command_id: str | None = None) -> Any:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from hivewire import limits
+from hivewire.events.agent import AgentWakeFailed
 from hivewire.events.task import TaskAssigned, TaskCompleted
 from hivewire.views import TERMINAL
 from hivewire_broker.evolve import evolve
@@ -18,6 +19,9 @@ from unit.broker.driver import Driver
 
 AGENTS = st.sampled_from(["ann", "bob", "cid"])
 SKILLS = st.frozensets(st.sampled_from(["python", "review"]))
+CARDS = st.sampled_from([{}, {"policy": "on-demand", "wake": "start"}])
+TIMES = st.sampled_from([range(1), range(2)])
+"""How often a command is sent."""
 TASK_FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -92,13 +96,16 @@ class BrokerMachine(RuleBasedStateMachine):
             reply = getattr(self.hive, verb)(task, attempt=attempt, agent=agent)
             assert isinstance(reply, Refusal) or len(self.hive.events) == before
 
-    @rule(task=tasks)
-    def cancel(self, task: str) -> None:
-        self.hive.cancel(task)
+    @rule(task=tasks, times=TIMES)
+    def cancel(self, task: str, times: range) -> None:
+        for _ in times:
+            self.hive.cancel(task)
+        assert self.hive.types(task).count("cancelled") <= 1 + self.hive.types(task).count("reopened")
 
-    @rule(task=tasks)
-    def retry(self, task: str) -> None:
-        self.hive.retry(task)
+    @rule(task=tasks, times=TIMES)
+    def retry(self, task: str, times: range) -> None:
+        for _ in times:
+            self.hive.retry(task)
 
     @rule(
         task=tasks,
@@ -106,42 +113,51 @@ class BrokerMachine(RuleBasedStateMachine):
         choice=st.booleans(),
         agent=st.none() | AGENTS,
         priority=st.integers(0, 10),
+        times=TIMES,
     )
-    def steer(self, task: str, verb: str, choice: bool, agent: str | None, priority: int) -> None:
+    def steer(self, task: str, verb: str, choice: bool, agent: str | None, priority: int, times: range) -> None:
         fields: dict[str, dict[str, Any]] = {
             "reject": {"final": choice, "reason": "no"},
             "dispatch": {"agent_id": agent},
             "update": {"priority": priority, "labels": {"team": "b"}},
         }
-        self.hive.ask(verb, task, **fields.get(verb, {})) if verb != "update" else self.hive.ask(
-            verb, task_id=task, **fields[verb]
-        )
+        for _ in times:
+            self.hive.ask(verb, task_id=task, **fields.get(verb, {}))
 
-    @rule(task=tasks, data=st.data(), twice=st.booleans())
-    def rearrange_task(self, task: str, data: st.DataObject, twice: bool) -> None:
+    @rule(task=tasks, data=st.data(), times=TIMES)
+    def rearrange_task(self, task: str, data: st.DataObject, times: range) -> None:
         known = sorted(self.hive.broker.state.tasks)
         needs = data.draw(st.lists(st.sampled_from(known), max_size=3, unique=True))
-        for _ in range(1 + twice):
+        for _ in times:
             self.hive.ask("update", task_id=task, depends_on=needs)
 
-    @rule(agent=st.none() | AGENTS)
-    def dispatch_next(self, agent: str | None) -> None:
-        self.hive.ask("dispatch_next", agent)
+    @rule(agent=st.none() | AGENTS, times=TIMES)
+    def dispatch_next(self, agent: str | None, times: range) -> None:
+        for _ in times:
+            self.hive.ask("dispatch_next", agent)
 
     @rule(
         phase=st.sampled_from(["p0", "p1", "p2"]),
         verb=st.sampled_from(["approve", "queue", "block", "unblock", "complete", "dispatch"]),
+        times=TIMES,
     )
-    def steer_phase(self, phase: str, verb: str) -> None:
-        self.hive.ask(f"{verb}_phase", phase)
+    def steer_phase(self, phase: str, verb: str, times: range) -> None:
+        for _ in times:
+            self.hive.ask(f"{verb}_phase", phase)
 
-    @rule(verb=st.sampled_from(["approve", "queue", "block", "unblock", "complete"]))
-    def steer_initiative(self, verb: str) -> None:
-        self.hive.ask(f"{verb}_initiative", "i")
+    @rule(verb=st.sampled_from(["approve", "queue", "block", "unblock", "complete"]), times=TIMES)
+    def steer_initiative(self, verb: str, times: range) -> None:
+        for _ in times:
+            self.hive.ask(f"{verb}_initiative", "i")
 
-    @rule(phase=st.sampled_from(["p0", "p1", "p2"]), needs=st.lists(st.sampled_from(["p0", "p1", "p2"]), max_size=2))
-    def rearrange(self, phase: str, needs: list[str]) -> None:
-        self.hive.ask("update_phase", phase, needs)
+    @rule(
+        phase=st.sampled_from(["p0", "p1", "p2"]),
+        needs=st.lists(st.sampled_from(["p0", "p1", "p2"]), max_size=2),
+        times=TIMES,
+    )
+    def rearrange(self, phase: str, needs: list[str], times: range) -> None:
+        for _ in times:
+            self.hive.ask("update_phase", phase, needs)
 
     def _send(self, verb: Any, task: str, *values: Any, twice: bool, **named: Any) -> None:
         """A report of the last attempt, perhaps repeated: the repeat changes nothing, if it comes in time."""
@@ -156,16 +172,29 @@ class BrokerMachine(RuleBasedStateMachine):
             assert len(self.hive.events) == before
 
     # agents and time --------------------------------------------------------------------------------
-    @rule(agent=AGENTS, skills=SKILLS, slots=st.integers(1, 3), owner=st.sampled_from([None, None, "kim"]))
-    def spawn(self, agent: str, skills: frozenset[str], slots: int, owner: str | None) -> None:
+    @rule(agent=AGENTS, skills=SKILLS, slots=st.integers(1, 3), owner=st.sampled_from([None, None, "kim"]), card=CARDS)
+    def spawn(self, agent: str, skills: frozenset[str], slots: int, owner: str | None, card: dict[str, str]) -> None:
         self.count += 1
-        self.hive.spawn(agent, *skills, instance=f"{agent}-{self.count}", slots=slots, owner=owner)
+        self.hive.spawn(agent, *skills, instance=f"{agent}-{self.count}", slots=slots, owner=owner, **card)
 
     @rule(agent=AGENTS, skills=SKILLS)
     def update(self, agent: str, skills: frozenset[str]) -> None:
         known = self.hive.broker.fleet.get(agent)
         if known is not None:
             self.hive.update(agent, *skills, slots=max(known.slots, len(self.hive.broker.state.held.get(agent, ()))))
+
+    @rule(agent=AGENTS)
+    def fail_to_wake(self, agent: str) -> None:
+        known = self.hive.broker.fleet.get(agent)
+        if known is not None and known.presence != "present":
+            self.hive.see(AgentWakeFailed(agent_id=agent, reason="no answer"))
+
+    @rule()
+    def restart(self) -> None:
+        """The next owner finds the same state, and the agents as they are."""
+        broker = self.hive.broker
+        broker.restore(broker.state, list(broker.fleet))
+        self.hive.settle()
 
     @rule(agent=AGENTS, change=st.sampled_from(["crash", "stop", "delete", "drain", "undrain", "resume"]))
     def change(self, agent: str, change: str) -> None:
@@ -238,6 +267,20 @@ class BrokerMachine(RuleBasedStateMachine):
                 assert not any(
                     needs.capabilities <= agent.capabilities and agent.owner in (None, needs.owner) for agent in free
                 )
+
+    @invariant()
+    def whoever_is_awaited_is_away(self) -> None:
+        state, fleet = self.hive.broker.state, self.hive.broker.fleet
+        waiting = {task.task_id: task.waits_for for task in state.tasks.values() if task.waits_until is not None}
+        assert waiting == {task_id: agent_id for agent_id, tasks in state.awaited.items() for task_id in tasks}
+        for agent_id in state.awaited:
+            assert fleet.get(agent_id).presence != "present"
+
+    @invariant()
+    def demand_is_what_is_pending(self) -> None:
+        state = self.hive.broker.state
+        pending = [task for task in state.tasks.values() if task.status == "pending"]
+        assert state.demand == Counter(skill for task in pending for skill in task.requirements.capabilities)
 
     @invariant()
     def keys_are_not_overrun(self) -> None:

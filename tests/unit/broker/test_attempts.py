@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from hivewire.commands.broker import Backoff
+from hivewire.commands.broker import Backoff, CompleteReport, FailReport, ProgressReport, ReportBatch, StartReport
 from hivewire_broker.draft import TellCancel
 from hivewire_broker.retry import backoff_s, jitter_share
 from hivewire_service.core import Refusal
@@ -24,6 +24,28 @@ def test_a_task_runs_and_completes(hive):
     reply = hive.complete("t1")
     assert (reply.status, reply.attempt, reply.agent_id) == ("completed", 1, "ann")
     assert hive.types("t1") == ["created", "queued", "assigned", "started", "progress", "completed"]
+
+
+def test_of_reports_in_one_command_each_is_taken_or_refused_by_itself(hive):
+    hive.update("ann", slots=3)
+    instance = hive.instance("ann")
+    hive.submit("t1")
+    hive.submit("t2", max_retries=0)
+    reports = ReportBatch(
+        [
+            StartReport("t1", 1, instance),
+            ProgressReport("t1", 1, instance, 0.5, "half"),
+            CompleteReport("t1", 2, instance),
+            CompleteReport("t1", 1, instance),
+            StartReport("unknown", 1, instance),
+            FailReport("t2", 1, instance, "broken", retry=False),
+        ]
+    )
+    for _ in range(2):  # the same reports again change nothing
+        reply = hive.send("report_batch", reports, "ann", "c1")
+        assert [(refused.index, refused.status) for refused in reply.refused] == [(2, 409), (4, 404)]
+        assert hive.types("t1")[-3:] == ["started", "progress", "completed"]
+        assert hive.status("t2") == "failed"
 
 
 def test_an_attempt_may_complete_without_a_start(hive):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hivewire.errors import BadUsage
 from hivewire_broker import main
-from hivewire_broker.matching import Decision, Matcher
+from hivewire_broker.decision import Decision
+from hivewire_broker.matching import Matcher
 from hivewire_broker.scoring import DEFAULT_WEIGHTS, FACTORS
 from hivewire_broker.state import History
 from hivewire_broker.task import Task
@@ -57,7 +58,7 @@ def a_task(hive: Driver, choice: random.Random) -> Task:
 
 def choose(hive: Driver, task: Task, weights: tuple[float, ...]):
     matcher = Matcher(hive.broker.state, hive.broker.fleet, weights)
-    matcher.refresh()
+    matcher.refresh(hive.now)
     return matcher.choose(task)
 
 
@@ -127,18 +128,20 @@ def test_nothing_changes_a_choice_without_an_alternative(hive):
 
 
 def test_by_hand(hive):
-    """bob leads by 0.02: 0.1 by specialisation, less the 0.08 that ann is better trusted."""
+    """bob leads by 0.01: 0.09 because others need ann's rare skill, less the 0.08 that ann is better trusted."""
     hive.broker.state.history["ann"] = History(completed=8, ended=8, run_us=8 * 60_000_000)
+    for _ in range(9):
+        hive.submit(required_capabilities=["rare"], category="plan")
     hive.spawn("ann", "rare")
     hive.spawn("bob")
     hive.submit("t1", risk=1.0, requires_approval=False)
     (decision,) = hive.take(Decision)
     by_name = dict(zip(FACTORS, decision.shifts, strict=True))
-    # trust 0.9 against 0.5 at weight 0.2, specialisation 0 against 1 at weight 0.1, the rest alike
+    # trust 0.9 against 0.5 at weight 0.2, specialisation 0.1 against 1 at weight 0.1, the rest alike
     assert decision.candidates[0] == "bob"
-    lead = 0.1 * 1.0 - 0.2 * 0.4
+    lead = 0.1 * 0.9 - 0.2 * 0.4
     assert by_name["trust"].change == pytest.approx(lead * 0.8 / (lead + 0.4), abs=1e-6)
-    assert by_name["specialisation"].change == pytest.approx(lead * 0.9 / (lead - 1.0), abs=1e-6)
+    assert by_name["specialisation"].change == pytest.approx(lead * 0.9 / (lead - 0.9), abs=1e-6)
     assert by_name["cost"] is None
 
 

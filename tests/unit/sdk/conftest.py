@@ -105,15 +105,30 @@ class FakeHive:
         assert isinstance(envelope, Envelope)
         *_, verb, sender = message.subject.split(".")
         asked = Asked(verb, sender, envelope.id, msgspec.json.decode(envelope.data))
-        self.asked.append(asked)
         reply = message.reply or (message.headers or {})[REPLY_HEADER]
-        if verb in self.answers:
-            body = self.answers[verb](asked)
+        body = self._taken(asked) if verb == "report_batch" else self._answered(asked)
+        if body is not None:
             kind = REPLY_REFUSED if isinstance(body, ErrorBody) else REPLY_OK
             answer = Envelope(id=new_id(), type=kind, source="/hive/fake", data=codec.raw(body))
             await self.nats.publish(reply, codec.encode(answer))
         async with self.changed:
             self.changed.notify_all()
+
+    def _answered(self, asked: Asked) -> Any:
+        self.asked.append(asked)
+        return self.answers[asked.verb](asked) if asked.verb in self.answers else None
+
+    def _taken(self, batch: Asked) -> Any:
+        """Reports are heard and answered one by one, each under its own verb, unless the batch itself is refused."""
+        refusal = self.answers.get("report_batch", lambda _: None)(batch)
+        if refusal is not None:
+            return refusal
+        reports = [Asked(each.pop("verb"), batch.sender, batch.id, each) for each in batch.data["reports"]]
+        answers = [self._answered(report) for report in reports]
+        if None in answers:
+            return None
+        refused = [(index, answer) for index, answer in enumerate(answers) if isinstance(answer, ErrorBody)]
+        return {"refused": [{"index": index, "error": no.error, "status": no.status} for index, no in refused]}
 
     def of(self, verb: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.verb == verb]

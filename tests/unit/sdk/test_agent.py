@@ -57,6 +57,34 @@ async def test_a_task_is_started_and_completed(fake, make):
     assert (card["instance"], card["capabilities"], card["slots"]) == (agent.instance, ["python"], 3)
 
 
+async def test_reports_of_the_same_moment_are_one_command(fake, make):
+    agent = make(slots=3)
+    agent.task(returns)
+    async with agent:
+        for number in range(3):
+            await give(fake, agent, f"t{number}")
+        await fake.heard("complete", 3)
+    for start, complete in zip(fake.of("start"), fake.of("complete"), strict=True):
+        assert (start.id, start.data["task_id"]) == (complete.id, complete.data["task_id"])
+
+
+async def test_reports_that_are_refused_together_are_sent_one_by_one(fake, make):
+    fake.answers["report_batch"] = lambda asked: (
+        ErrorBody("one of them is no good", status=400) if len(asked.data["reports"]) > 1 else None
+    )
+    agent = make()
+    agent.task(returns)
+    async with agent:
+        await give(fake, agent)
+        (complete,) = await fake.heard("complete")
+    assert [asked.verb for asked in fake.asked] == ["register", "start", "complete", "leave"]
+    assert complete.id != fake.of("start")[0].id
+
+
+async def returns(_, __):
+    return "at once"
+
+
 async def test_a_sync_handler_runs_in_a_thread_with_a_working_context(fake, make):
     agent = make()
     fake.answers["task"] = lambda asked: ErrorBody(f"no task {asked.data['task_id']}", status=404)

@@ -1,6 +1,7 @@
 import pytest
 
 from hivewire_service.core import Refusal
+from hivewire_tick_engine import state
 
 from .conftest import told
 
@@ -61,6 +62,28 @@ def test_agents_remember_their_last_messages(driver):
         driver.send("message", from_="a", to="b", content=number)
     driver.tick()
     assert [heard.message_id for heard in driver.simulation.memory.of("b")] == ["m3", "m4"]
+
+
+def test_what_an_agent_remembers_is_bounded_in_bytes(driver, monkeypatch):
+    monkeypatch.setattr(state, "HISTORY_BYTES_MAX", 30)
+    driver.run("a b", "a>b", messages_per_tick="all")
+    for content in ("x" * 10, "y" * 10, "z" * 10):  # with their quotes 12 bytes each
+        driver.send("message", from_="a", to="b", content=content)
+    driver.tick()
+    memory = driver.simulation.memory
+    assert [heard.message_id for heard in memory.of("b")] == ["m2", "m3"]
+    driver.send("message", from_="a", to="b", content="w" * 40)
+    driver.tick()
+    assert (memory.of("b"), len(memory)) == ([], 0)
+
+
+def test_the_memory_of_a_simulation_is_shared_evenly(driver, monkeypatch):
+    monkeypatch.setattr(state, "MEMORY_BYTES_MAX", 30)
+    driver.run("a b", "a>b", messages_per_tick="all")
+    for content in (1, 2, "x" * 13):  # 15 bytes are each agent's share
+        driver.send("message", from_="a", to="b", content=content)
+    driver.tick()
+    assert [heard.message_id for heard in driver.simulation.memory.of("b")] == ["m3"]
 
 
 def test_too_many_waiting_messages_are_not_taken(driver, monkeypatch):

@@ -121,6 +121,14 @@ class Rehearsal(RuleBasedStateMachine):
             assert plain(simulations["s"]) == plain(self.driver.simulation)
 
     @invariant()
+    def a_snapshot_brings_back_what_is_counted(self):
+        for simulation in self.driver.core.simulations.values():
+            again = Simulation("s", "")
+            again.restore(simulation.snapshot())
+            assert (again.under_way_bytes, len(again.memory)) == (simulation.under_way_bytes, len(simulation.memory))
+            assert again.size == simulation.size
+
+    @invariant()
     def a_replay_finds_nothing(self):
         replay = Replay()
         for event in self.driver.record("s", 10_000):

@@ -77,6 +77,8 @@ CREATE TABLE task (
     files                 text[] NOT NULL,
     concurrency_key       text,
     max_concurrent        integer,
+    correlationid         text,                  -- of the command that submitted it
+    traceparent           text,
     -- how it stands
     status                text NOT NULL CHECK (status IN (
                               'pending', 'assigned', 'running', 'pending_approval', 'blocked',
@@ -88,6 +90,8 @@ CREATE TABLE task (
     retries_used          integer NOT NULL,
     lost_count            integer NOT NULL,
     retry_at              timestamptz,
+    waits_for             text,                  -- the agent that was woken for it
+    waits_until           timestamptz,           -- as long as it waits for that agent: until then at most
     blocked_by            text,
     reason                text,
     feedback              text,                  -- what was wrong with the work that was rejected last
@@ -119,7 +123,7 @@ SELECT
     start_timeout_seconds, max_retries, backoff, on_dependency_failure, phase_id, type, category, requires_approval,
     depends_on, parent_task_id, labels, files, risk, complexity, verifiability, reversibility, concurrency_key,
     max_concurrent, not_before, deadline, status, queued, unmatched, attempt, retries_used, lost_count, retry_at,
-    blocked_by, reason, feedback, error, progress, progress_message, ended_at
+    waits_for, waits_until, blocked_by, reason, feedback, error, progress, progress_message, ended_at
 FROM task;
 
 CREATE TABLE task_dependency (

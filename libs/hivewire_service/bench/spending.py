@@ -1,0 +1,86 @@
+"""Processor time of a hive, by what spends it."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+
+from hivewire_service.bench.hive import BenchHive, family, part_of
+
+AGENTS = "agents"
+ALL = "together"
+BENCH = "bench"
+"""This process: the client, or the floor's stand-in for the broker."""
+
+
+class Spending:
+    """What each part of a hive has spent since this was made."""
+
+    def __init__(self, hive: BenchHive) -> None:
+        self._hive = hive
+        self._begun = time.monotonic()
+        self._before = _spent(hive)
+
+    def us_per(self, count: int) -> dict[str, float]:
+        """Microseconds of processor time by part, for each of `count` things done; the sum is that of ALL."""
+        return {part: round(1e6 * seconds / count, 1) for part, seconds in self._since().items()}
+
+    def percent(self) -> dict[str, float]:
+        """The share of one core by part."""
+        took_s = time.monotonic() - self._begun
+        return {part: round(100 * seconds / took_s, 2) for part, seconds in self._since().items()}
+
+    def _since(self) -> dict[str, float]:
+        spent = {part: seconds - self._before[part] for part, seconds in sorted(_spent(self._hive).items())}
+        return spent | {ALL: sum(spent.values())}
+
+
+def _spent(hive: BenchHive) -> defaultdict[str, float]:
+    spent: defaultdict[str, float] = defaultdict(float)
+    for process in family(psutil.Process(hive.pid)):
+        spent[part_of(process)] += _own_cpu_s(process)
+    for pid in hive.fleet_pids:
+        for process in family(psutil.Process(pid)):
+            spent[AGENTS] += _own_cpu_s(process)
+    times = psutil.Process().cpu_times()
+    spent[BENCH] = times.user + times.system
+    return spent
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Processor time of a process and its descendants, those that ended included."""
+    return sum(map(_own_cpu_s, family(process)))
+
+
+def _own_cpu_s(process: psutil.Process) -> float:
+    """Processor time of a process, and of the children that it saw end."""
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def memory_by_part(hive: BenchHive) -> dict[str, float]:
+    """Megabytes of proportional memory (PSS) by part of the hive; nothing where this system does not tell."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for process in family(psutil.Process(hive.pid)):
+        file = _memory_file(process)
+        if file.exists():
+            sums[part_of(process)] += _pss_kb(file) / 1024
+    return {part: round(mb, 1) for part, mb in sorted(sums.items())}
+
+
+def memory_mb(process: psutil.Process) -> float | None:
+    """Proportional memory (PSS) of a process and its descendants. None: this system does not tell."""
+    files = [_memory_file(member) for member in family(process)]
+    if not files[0].exists():
+        return None
+    return round(sum(map(_pss_kb, files)) / 1024, 1)
+
+
+def _memory_file(process: psutil.Process) -> Path:
+    return Path(f"/proc/{process.pid}/smaps_rollup")
+
+
+def _pss_kb(file: Path) -> int:
+    line = next(line for line in file.read_text().splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1])

@@ -1,0 +1,65 @@
+"""The simulation finds what it is there to find: each of these builds lacks one thing that the promises rest on."""
+
+from typing import Any
+from unittest.mock import patch
+
+from hivewire_service.outbox import Outbox
+from hivewire_service.service import Service
+from hivewire_service.store import Store, Unit
+from simulation.hive import Failed, run
+from simulation.postgres.database import Database
+
+SEEDS = range(40)
+
+
+def found() -> str:
+    """What the first seed that finds something says."""
+    for seed in SEEDS:
+        try:
+            run(seed)
+        except Failed as failed:
+            return str(failed)
+    return "nothing"
+
+
+def test_an_intact_build_passes_the_same_seeds_first() -> None:
+    run(SEEDS[0])
+
+
+def test_a_build_without_the_fence_is_caught() -> None:
+    with patch.object(Database, "hold_lease", lambda *_: None):
+        text = found()
+    assert "follows event" in text or "says its last event is" in text
+
+
+class Hasty:
+    """A store that publishes what it is about to commit."""
+
+    def __init__(self, store: Store, service: Service) -> None:
+        self._store = store
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, epoch: int, unit: Unit) -> None:
+        await self._service._outbox.publish(unit.events)
+        await self._store.commit(epoch, unit)
+
+
+class PublishesFirst(Service):
+    """A service that publishes before it commits."""
+
+    def __init__(self, *arguments: Any, store: Store, **options: Any) -> None:
+        super().__init__(*arguments, store=Hasty(store, self), **options)  # type: ignore[arg-type]
+
+
+def test_a_build_that_publishes_before_it_commits_is_caught() -> None:
+    with patch("simulation.processes.Service", PublishesFirst):
+        assert "is published and was not committed" in found()
+
+
+def test_a_build_without_the_watermark_is_caught() -> None:
+    committed = property(lambda outbox: outbox._committed)
+    with patch.object(Outbox, "published_seq", committed):
+        assert "are on the bus, and they never were" in found()

@@ -1,0 +1,58 @@
+"""What can be checked of the deployment without a container engine."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hivewire.cli.app import run
+from hivewire_service.embedded import binaries
+from hivewire_service.keyring import make_keys
+from hivewire_service.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if "hivewire" in service["image"]}
+
+
+def test_it_has_every_service_and_server():
+    assert set(OURS) == {"keys", "broker", "agent-gateway", "tick-engine", "conversation"}
+    profiles = {name: service.get("profiles") for name, service in COMPOSE["services"].items()}
+    assert {name for name, wanted in profiles.items() if wanted == ["cluster"]} == {"nats-2", "nats-3"}
+    assert {name for name, wanted in profiles.items() if wanted == ["monitoring"]} == {"prometheus", "grafana"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_commands_exist(name, capsys):
+    assert run([*OURS[name]["command"], "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_its_environment_is_what_the_services_read():
+    known = {f"HIVEWIRE_{field.upper()}" for field in Settings.model_fields} | {"NATS_URL", "NATS_CREDS"}
+    assert {name for service in OURS.values() for name in service["environment"]} <= known
+
+
+def test_its_files_exist():
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert (ROOT / source).exists() if source.startswith("./") else source in COMPOSE["volumes"]
+
+
+def test_nobody_is_root_and_nothing_of_ours_is_written():
+    assert "\nUSER 10001:10001\n" in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in OURS.values())
+
+
+@pytest.mark.parametrize("name", ["single", "cluster"])
+def test_nats_server_takes_its_configuration(name, tmp_path):
+    make_keys(tmp_path, "hive")
+    (tmp_path / f"{name}.conf").write_text((ROOT / "deploy" / "nats" / f"{name}.conf").read_text())
+    values = COMPOSE["x-nats-environment"] | {"NATS_NAME": "nats-1", "NATS_CLUSTER_PASSWORD": "secret1"}
+    values |= {"NATS_ACCOUNTS": str(tmp_path / "accounts"), "NATS_STORE": str(tmp_path / "store")}
+    command = [binaries.nats_server(), "-t", "--config", tmp_path / f"{name}.conf"]
+    checked = subprocess.run(command, env=os.environ | values, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
