@@ -24,7 +24,7 @@ from hivewire.events.kept import Snapshot
 from hivewire_service.core import Step
 from hivewire_service.queries import load_queries
 from hivewire_service.store import SQL as CHASSIS_SQL
-from hivewire_service.store import Store
+from hivewire_service.store import Store, is_passing
 
 log = structlog.get_logger()
 SQL = load_queries("hivewire_service.queries", "retention.sql")
@@ -120,6 +120,11 @@ class Retention:
                 await self.keep()
             except asyncpg.LockNotAvailableError:
                 log.info("history is being read, it is shortened later", service=self._store.service)
+            except Exception as error:
+                if is_passing(error):
+                    raise
+                # Nothing else depends on it: the service goes on with what it is there for.
+                log.exception("what is old was not let go, it is tried again later", service=self._store.service)
             await asyncio.sleep(EVERY_S)
 
     async def keep(self) -> None:
