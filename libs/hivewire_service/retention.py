@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from hivewire import codec, limits
-from hivewire.events import CATALOGUE, Event
+from hivewire.events import CATALOGUE, Event, of_writer
 from hivewire.events.kept import Snapshot
 from hivewire_service.core import Step
 from hivewire_service.queries import load_queries
@@ -213,7 +213,6 @@ class Remains:
         writer: str,
         begins: Mapping[str, str],
         types: Iterable[str] | None = None,
-        catalogue: Mapping[str, type[Event]] = CATALOGUE,
     ) -> None:
         """Read in one transaction.
 
@@ -222,13 +221,12 @@ class Remains:
             writer: whose history it is.
             begins: entity -> the type of its first event, for entities that cannot be understood without it.
             types: the events that matter; without it all of them.
-            catalogue: what the writer's types stand for.
         """
         self._types = None if types is None else sorted(types)
         self._connection = connection
         self._writer = writer
         self._begins = begins
-        self._catalogue = catalogue
+        self._catalogue = of_writer(writer)
         self._through: dict[tuple[str, str], int] = {}
         self._shortened = False
         self.found: list[str] = []

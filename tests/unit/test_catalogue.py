@@ -3,7 +3,7 @@
 import pytest
 
 from hivewire.asyncapi import document
-from hivewire.events import CATALOGUE, FOREIGN
+from hivewire.events import CATALOGUE, FOREIGN, SIMULATED, of_writer
 
 PROMISED = {
     "agent": "spawned stopped crashed resumed account_switched deleted waiting output",
@@ -61,3 +61,12 @@ def test_events_of_other_services_come_from_outside():
 def test_every_type_is_described():
     text = str(document("hive"))
     assert [name for name in CATALOGUE if name not in text] == []
+
+
+def test_messages_of_a_simulation_are_told_apart_by_their_writer():
+    assert SIMULATED.keys() == {"message.sent", "message.delivered", "message.blocked_by_graph"}
+    for name, simulated in SIMULATED.items():
+        assert of_writer("tick-engine")[name] is simulated
+        assert of_writer("conversation")[name] is CATALOGUE[name]
+    text = document("hive")["components"]["messages"]
+    assert {f"simulated.{name}" for name in SIMULATED} <= text.keys()
