@@ -15,7 +15,7 @@ committed to the rejects.
 import asyncio
 import gc
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,8 +79,8 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
-    meter: Meter = field(default_factory=Meter)
     keeping: Keeping = field(default_factory=Keeping)
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -108,8 +108,8 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
-        self._meter = parts.meter
         self._retention = Retention(self, parts.keeping, periods, clock.now)
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
@@ -530,13 +530,7 @@ class Service:
         await self._outbox.publish(turn.stored)
 
     def _count(self, turn: Turn) -> None:
-        if turn.taken:
-            metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-        for verb_and_outcome, count in turn.decided.items():
-            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
-        for kind, count in Counter(event.type for event in turn.events).items():
-            metrics.EVENTS.labels(self.name, kind).inc(count)
-        metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
+        turn.count(self.name)
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

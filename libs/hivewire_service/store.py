@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 import structlog
 
 from hivewire.errors import NotReachable
@@ -61,8 +62,7 @@ class Position:
     event_stream_created: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its number, encoded once for the row and for the bus."""
 
     seq: int
@@ -75,8 +75,7 @@ class StoredEvent:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The reply to a command, kept for its repeats."""
 
     command_id: str
@@ -213,6 +212,9 @@ class Store:
             asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
         """
         async with self.pool.acquire() as connection, connection.transaction():
+            # Whoever commits while a day is dropped waits no longer than this.
+            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
             positions = await connection.fetch(SQL.positions)
             needed = [row["history_from"] for row in positions]
             old = [
@@ -220,15 +222,10 @@ class Store:
                 for part in await connection.fetch(SQL.partitions)
                 if all(since is not None and part["until"] <= since for since in needed)
             ]
-            if not old or not needed:
-                return
-            # Whoever commits meanwhile waits no longer than this.
-            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
-            for part in old:
+            for part in old if needed else ():
                 if not await self._is_published(connection, part["relname"], positions):
                     return
-                await connection.execute(f"DROP TABLE IF EXISTS {part['relname']}")
+                await connection.execute(f"DROP TABLE {part['relname']}")
                 log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
 
     async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:
