@@ -9,7 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from simulation.postgres.tables import Key, Row
-from simulation.postgres.values import cast_to, to_json
+from simulation.postgres.values import cast_to, row_to_json
 
 Rows = dict[str, Any]
 """By alias, the row that each source contributes. Of an aggregate: under `GROUP` all such rows of its group."""
@@ -269,7 +269,7 @@ class Compiler:
         return lambda _, run: run.now
 
     def _call_row_to_json(self, row: Compiled) -> Compiled:
-        return lambda rows, run: to_json(row(rows, run))
+        return lambda rows, run: row_to_json(row(rows, run))
 
     def _call_hashtext(self, text: Compiled) -> Compiled:
         return text

@@ -43,8 +43,13 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value)
 
 
+def row_to_json(row: dict[str, Any]) -> str:
+    """The function of this name."""
+    return to_json({name: json.loads(one) if isinstance(one, JsonText) else one for name, one in row.items()})
+
+
 def to_json(value: Any) -> str:
-    """JSON as `row_to_json` writes it."""
+    """JSON as Postgres writes it."""
     return json.dumps(value, default=_json_of, ensure_ascii=False)
 
 
@@ -72,10 +77,16 @@ _CASTS: dict[str, Cast] = {
 }
 
 
+class JsonText(str):
+    """A value of type json: a text that is a part of larger JSON as what it says."""
+
+    __slots__ = ()
+
+
 def cast_to(kind: exp.DataType, *, of_json: bool = False) -> Cast:
     """The function that makes a value one of `kind`. NULL stays NULL. `of_json`: the value is a part of JSON."""
     if of_json and kind.this == exp.DataType.Type.JSON:
-        return lambda value: value
+        return lambda value: None if value is None else JsonText(to_json(value))
     if kind.this == exp.DataType.Type.ARRAY:
         (element,) = kind.expressions
         one = cast_to(element)
