@@ -93,6 +93,10 @@ def test_what_is_too_large_is_refused(hive, size):
         assert "bytes" in answer.json()["error"]
 
 
+def test_a_long_head_of_a_request_is_understood(hive):
+    assert hive.client("ann").get("/agents", headers={"X-Long": "x" * 200_000}).status_code == 200
+
+
 def test_a_body_without_an_end_is_read_no_further_than_it_may_be(hive):
     def endless() -> Iterator[bytes]:
         while True:
@@ -163,12 +167,10 @@ def test_a_reader_that_takes_nothing_costs_no_memory(hive):
         for number in range(12):
             event = {"type": "log.entry", "id": f"big{number}", "data": {"process_id": "p", "data": "x" * 900_000}}
             assert pub.post("/events", json=event).status_code == 200, number
-        stuck.settimeout(30)
-        taken, last = 0, b""
-        while b'"big11"' not in last and taken < 12 * 900_000:
-            part = stuck.recv(1 << 20)
-            last, taken = (last + part)[-2_000_000:], taken + len(part)
-        assert taken >= 12 * 900_000
+        stuck.settimeout(60)
+        taken = b""
+        while taken.count(b"event: log.entry") < 12:
+            taken += stuck.recv(1 << 20)
 
 
 def test_requests_are_counted_by_route(hive):
