@@ -16,6 +16,7 @@ OWN = (
 
 BUS_ONLY = {
     ("broker", "report_batch"),  # many reports in one message
+    ("agent-gateway", "disconnected"),  # a door says it
     ("agent-gateway", "progress"),  # of a session: WebSocket
     ("conversation", "receive"),  # an inbox says what it took
 }
