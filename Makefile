@@ -57,7 +57,6 @@ faults: install ## kill servers and services under load, and count what is lost
 
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/python docs/event_catalogue.py
 	@$(BIN)/python docs/metrics_reference.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 
