@@ -5,10 +5,10 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format lock bench faults docs clean
+.PHONY: help install demo up test lint format lock bench faults fuzz cluster-test docs clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make the virtual environment in .venv, with everything in it
 
@@ -54,6 +54,12 @@ bench: install ## measure latency and throughput on this machine
 
 faults: install ## kill servers and services under load, and count what is lost
 	@$(BIN)/pytest --quiet tests/faults
+
+fuzz: install ## send the HTTP API thousands of made-up requests, valid and not
+	@HIVEWIRE_FUZZ_EXAMPLES=50 $(BIN)/pytest --quiet --timeout 3600 tests/integration/test_http_refusals.py -k described
+
+cluster-test: install ## kill nodes and services of a cluster under load, and show who took over when
+	@$(BIN)/pytest --quiet --capture=no tests/cluster
 
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py

@@ -72,6 +72,12 @@ def other_hive(stack: Embedded, tmp_path: Path) -> Hive:
     return new_hive(stack, tmp_path / "other")
 
 
+@pytest.fixture(scope="module")
+def shared_hive(stack: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Hive:
+    """A hive that the tests of one module share."""
+    return new_hive(stack, tmp_path_factory.mktemp("shared") / "hive")
+
+
 def new_hive(stack: Embedded, folder: Path) -> Hive:
     """A hive on the servers of `stack`."""
     name = f"hive{next(_numbers)}"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from hivewire import fields
+from hivewire import fields, reads
 
 Role = Literal["agent", "publisher", "operator"]
 CREDENTIALS_AGE_S_MAX = 10 * 365 * 24 * 3600.0
@@ -26,8 +26,8 @@ class CreateToken(msgspec.Struct, omit_defaults=True):
     expires_in_s: Annotated[float, msgspec.Meta(gt=0.0, le=CREDENTIALS_AGE_S_MAX)] | None = None
 
 
-class ListTokens(msgspec.Struct):
-    """All tokens, without the tokens themselves."""
+class ListTokens(reads.Listing, omit_defaults=True):
+    """A page of all tokens, oldest first, without the tokens themselves."""
 
 
 class RevokeTokens(msgspec.Struct):
@@ -39,6 +39,6 @@ class RevokeTokens(msgspec.Struct):
 AGENT_GATEWAY: dict[str, type[msgspec.Struct]] = {
     "credentials": IssueCredentials,  # -> Credentials
     "create_token": CreateToken,  # -> NewToken
-    "tokens": ListTokens,  # -> list of TokenView
+    "tokens": ListTokens,  # -> Page of TokenView
     "revoke_token": RevokeTokens,  # -> RevokedTokens
 }

@@ -40,6 +40,7 @@ PING_INTERVAL_S = 10
 PINGS_OUTSTANDING_MAX = 2
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 5.0
+JETSTREAM_S_MAX = 2.0
 HEADER_BYTES = 64
 """More than the fixed part of the headers of any command."""
 
@@ -391,6 +392,18 @@ class Connection:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         return RoundTrip(_version(self._nats), seconds)
 
+    async def ask_jetstream(self, request: str) -> bytes:
+        """What JetStream's API says of itself, such as to `STREAM.LIST`.
+
+        Raises:
+            NotReachable: it said nothing.
+        """
+        try:
+            answer: bytes = (await self._nats.request(f"$JS.API.{request}", timeout=JETSTREAM_S_MAX)).data
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotReachable(f"JetStream did not answer: {error or 'timeout'}") from error
+        return answer
+
     # --- what NATS tells ------------------------------------------------------------------------------
     async def _on_error(self, error: Exception) -> None:
         text = str(error).removeprefix("nats: ") or type(error).__name__
@@ -430,7 +443,8 @@ class Connection:
             call()
 
     async def _on_closed(self) -> None:
-        self._end(f"NATS at {self.url} closed the connection ({self._last_error or 'no reason given'})")
+        reason = self._last_error or str(self._nats.last_error or "no reason given").removeprefix("nats: ")
+        self._end(f"NATS at {self.url} closed the connection ({reason})")
 
 
 def outcome(envelope: Envelope, wanted: type[T]) -> T:

@@ -6,7 +6,7 @@ seen before.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -62,7 +62,9 @@ async def of_task(connection: Connection, task_id: str) -> AsyncIterator[EventVi
                 return
 
 
-async def follow(connection: Connection, query: reads.ListEvents, service: str = BROKER) -> AsyncIterator[EventView]:
+async def follow(
+    connection: Connection, query: reads.ListEvents, service: str = BROKER
+) -> AsyncGenerator[EventView, None]:
     """The events that a query asks for, from its `since` on and for as long as they are asked for.
 
     Any service can be asked for history: all of them answer it alike.

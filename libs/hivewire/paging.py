@@ -55,11 +55,19 @@ async def items(
     async def read(asked: Any) -> PageOf[T]:
         return await connection.read(service, query, asked, PageOf[kind])  # type: ignore[valid-type]
 
+    async for item in items_by(read, params, at_most):
+        yield item
+
+
+async def items_by(
+    ask: Callable[[Any], Awaitable[PageOf[T]]], params: Any, at_most: int | None = None
+) -> AsyncIterator[T]:
+    """The same of a listing that is asked for otherwise. Raises what `ask` raises."""
     asked: Paged = msgspec.structs.replace(params)
     left = at_most
     while left is None or left > 0:
         asked.limit = asked.limit if left is None else min(asked.limit, left)
-        one = await page(read, asked)
+        one = await page(ask, asked)
         for item in one.items[:left]:
             yield item
         if one.cursor is None:

@@ -29,9 +29,11 @@ PROGRESS_PAUSE_S = 0.2
 class Task:
     """A task, for the attempt that its handler makes at it."""
 
-    def __init__(self, dispatch: TaskDispatch) -> None:
+    def __init__(self, dispatch: TaskDispatch, *, rehearsed: bool = False) -> None:
         self.dispatch = dispatch
         """The message that brought it."""
+        self.rehearsed = rehearsed
+        """Whether it is a message of a simulation: what should happen only in earnest can be left out."""
 
     def __repr__(self) -> str:
         return f"Task({self.id}, attempt {self.attempt}: {self.title!r})"
@@ -209,8 +211,8 @@ class TaskContext:
             timeout_seconds=timeout_s,
             thread=thread,
             id=question_id(asker, task.id, number, content),
-            task_id=task.id,
-            attempt=task.attempt,
+            task_id=None if task.rehearsed else task.id,
+            attempt=None if task.rehearsed else task.attempt,
         )
         return await asking.ask(ask, again=question_id(asker, task.id, number, f"{task.attempt} {content}"))
 

@@ -391,12 +391,13 @@ class Page(msgspec.Struct):
 
 
 class QueueView(msgspec.Struct):
-    """The queue: counts of what is queued (waits for something), ready and blocked, and the head of each."""
+    """The queue: counts of what is queued (waits for something), ready and blocked, and a page of it."""
 
     queued: int
     ready: int
     blocked: int
     items: list[TaskView] = []
+    cursor: str | None = None
 
 
 class Factor(msgspec.Struct):

@@ -36,15 +36,17 @@ from hivewire_service.topology import (
 
 log = structlog.get_logger()
 
-API_TIMEOUT_S = 5.0
+API_TIMEOUT_S = 2.0
+"""A stream without a leader does not answer. It is asked again, so that its new leader is found soon."""
 CONNECT_PATIENCE_S = 5.0
 """A service that finds no server in this time ends, and says so; its supervisor starts it again."""
 PING_INTERVAL_S = 5
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
-HEARTBEAT_S = 5.0
-DEAF_S = 1.5 * HEARTBEAT_S
+HEARTBEAT_S = 1.0
+"""A node of a cluster that ends takes its consumers along without a word; only missing heartbeats tell."""
+DEAF_S = 7.5
 """After this long without a heartbeat the server is out of reach, even where the connection still stands."""
 RETRY_PAUSE_S = 0.25
 STREAM_NOT_FOUND = 10059
@@ -250,8 +252,7 @@ def _state(info: dict[str, Any]) -> StreamState:
     return StreamState(info["config"]["name"], info["created"], state["first_seq"], state["last_seq"])
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970."""
 
     stream_created: str

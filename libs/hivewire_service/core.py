@@ -15,8 +15,7 @@ import msgspec
 from hivewire.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A decoded command. `sender` is what nats-server proved; `data` is the verb's struct."""
 
     id: str

@@ -1,7 +1,6 @@
 """From a message of the command stream to a command that can be decided, or to the reason why not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -16,8 +15,7 @@ from hivewire_service.core import Command, Refusal
 from hivewire_service.store import Reject
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A message of the command stream with what it says: a command, or a reject and the answer to its sender."""
 
     received: Received

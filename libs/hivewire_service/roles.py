@@ -52,7 +52,7 @@ PUBLISHER_VERBS = {
         "update_phase",
         "queue_phase",
     ),
-    AGENT_GATEWAY: ("publish", "dispatch", "dispatch_batch", "take", "cancel"),
+    AGENT_GATEWAY: ("publish", "dispatch", "dispatch_batch", "take", "cancel", "wake"),
     CONVERSATION: ("ask", "withdraw", "message", "receive"),
 }
 

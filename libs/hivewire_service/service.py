@@ -15,7 +15,7 @@ committed to the rejects.
 import asyncio
 import gc
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -428,9 +428,8 @@ class Service:
         except Exception as error:
             if is_passing(error):
                 raise
-            chore.done.set_exception(
-                error
-            )  # nothing has changed yet, and the work of the service does not depend on it
+            # Nothing has changed yet, and the work of the service does not depend on it.
+            chore.done.set_exception(error)
         else:
             self._follow(turn, step)
 
@@ -531,13 +530,7 @@ class Service:
         await self._outbox.publish(turn.stored)
 
     def _count(self, turn: Turn) -> None:
-        if turn.taken:
-            metrics.BATCH_SIZE.labels(self.name).observe(len(turn.taken))
-        for verb_and_outcome, count in turn.decided.items():
-            metrics.COMMANDS.labels(self.name, *verb_and_outcome).inc(count)
-        for kind, count in Counter(event.type for event in turn.events).items():
-            metrics.EVENTS.labels(self.name, kind).inc(count)
-        metrics.REJECTS.labels(self.name).inc(len(turn.rejects))
+        turn.count(self.name)
         for reject in turn.rejects:
             log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 import structlog
 
 from hivewire.errors import NotReachable
@@ -61,8 +62,7 @@ class Position:
     event_stream_created: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its number, encoded once for the row and for the bus."""
 
     seq: int
@@ -75,8 +75,7 @@ class StoredEvent:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The reply to a command, kept for its repeats."""
 
     command_id: str

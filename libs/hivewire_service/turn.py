@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from hivewire.events import Event
+from hivewire_service import metrics
 from hivewire_service.intake import Taken
 from hivewire_service.retention import Decide
 from hivewire_service.store import Outcome, Reject, StoredEvent
@@ -43,3 +44,13 @@ class Turn:
     rejects: list[Reject] = field(default_factory=list)
     decided: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Commands by verb and outcome."""
+
+    def count(self, service: str) -> None:
+        """Let the service's metrics show the turn; a series is looked up once a turn, since that is dear."""
+        if self.taken:
+            metrics.BATCH_SIZE.labels(service).observe(len(self.taken))
+        for verb_and_outcome, count in self.decided.items():
+            metrics.COMMANDS.labels(service, *verb_and_outcome).inc(count)
+        for kind, count in Counter(event.type for event in self.events).items():
+            metrics.EVENTS.labels(service, kind).inc(count)
+        metrics.REJECTS.labels(service).inc(len(self.rejects))

@@ -37,7 +37,11 @@ BRIDGES = Gauge("hivewire_bridges", "Open WebSocket bridges of this door.")
 BRIDGES_ENDED = Counter("hivewire_bridges_ended_total", "WebSocket bridges that ended, by close code.", ["code"])
 POSTS = Gauge("hivewire_posts", "Dispatches that this door is posting to HTTP agents.")
 REQUESTS = Counter("hivewire_http_requests_total", "Requests of the HTTP door.", ["method", "route", "status"])
-REQUEST_SECONDS = Histogram("hivewire_http_request_seconds", "Time of answering a request.", ["method", "route"])
+REQUEST_SECONDS = Histogram(
+    "hivewire_http_request_seconds", "Time to the first byte of an answer.", ["method", "route"]
+)
+STREAMS = Gauge("hivewire_event_streams", "Open streams of server-sent events of this door.")
+STREAMS_STUCK = Counter("hivewire_event_streams_stuck_total", "Streams that ended because their reader took nothing.")
 
 KINDS: Final = ("native", "websocket", "http", "simulation")
 STATES: Final = (Presence.PRESENT, Presence.LOST, Presence.AWAY)

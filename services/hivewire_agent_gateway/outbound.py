@@ -170,4 +170,4 @@ def is_signed(secret: str, body: bytes, header: str, now: float) -> bool:
     at = parts.get("t", "")
     if not (at.isascii() and at.isdigit() and len(at) <= 12) or abs(now - int(at)) > SIGNATURE_AGE_S_MAX:
         return False
-    return hmac.compare_digest(signature(secret, body, int(at)), header)
+    return hmac.compare_digest(signature(secret, body, int(at)).encode(), header.encode())

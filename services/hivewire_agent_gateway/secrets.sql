@@ -17,7 +17,10 @@ SELECT name, role FROM token
 WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 
 -- name: list_tokens
-SELECT name, role, created_at, expires_at, revoked_at FROM token ORDER BY created_at, token_hash
+SELECT token_hash, name, role, created_at, expires_at, revoked_at FROM token
+WHERE $1::timestamptz IS NULL OR (created_at, token_hash) > ($1, $2::text)
+ORDER BY created_at, token_hash
+LIMIT $3
 
 -- name: generation
 INSERT INTO credential AS kept (name, generation) VALUES ($1, 0)

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import msgspec
 import structlog
 
 from hivewire.admin import CreateToken, IssueCredentials, ListTokens, RevokeTokens
 from hivewire.errors import BadUsage, HivewireError
 from hivewire.subjects import AGENT_GATEWAY, Subjects
 from hivewire.subjects import token as valid_name
-from hivewire.views import NewToken, RevokedTokens, TokenView
+from hivewire.views import NewToken, Page, RevokedTokens, TokenView
 from hivewire_agent_gateway.aftermath import envelope_of
 from hivewire_agent_gateway.credentials import Admission
 from hivewire_agent_gateway.door.callers import REVOKED, Revoked
@@ -17,9 +18,17 @@ from hivewire_agent_gateway.secrets import SQL, new_token, token_hash
 from hivewire_service.answer import Query
 from hivewire_service.bus import Bus
 from hivewire_service.core import Refusal
+from hivewire_service.history import decode_cursor, encode_cursor
 from hivewire_service.roles import RESERVED_NAMES, Role
 
 log = structlog.get_logger()
+
+
+class Cursor(msgspec.Struct, array_like=True):
+    """A place in the listing."""
+
+    created_at: datetime
+    token_hash: str
 
 
 class Tokens:
@@ -59,9 +68,17 @@ class Tokens:
         await connection.execute(SQL.add_token, token_hash(token), request.name, request.role, expires)
         return NewToken(request.name, request.role, token, creds)
 
-    async def listing(self, connection: asyncpg.Connection, _request: ListTokens, _sender: str) -> list[TokenView]:
-        """All tokens that were ever made."""
-        return [TokenView(**dict(row)) for row in await connection.fetch(SQL.list_tokens)]
+    async def listing(self, connection: asyncpg.Connection, request: ListTokens, _sender: str) -> Page | Refusal:
+        """A page of all tokens that were ever made."""
+        after = decode_cursor(request.cursor, Cursor) if request.cursor else None
+        if isinstance(after, Refusal):
+            return after
+        place = (after.created_at, after.token_hash) if after else (None, None)
+        rows = await connection.fetch(SQL.list_tokens, *place, request.limit + 1)
+        found = rows[: request.limit]
+        items = [TokenView(**{name: row[name] for name in TokenView.__struct_fields__}) for row in found]
+        more = len(rows) > request.limit
+        return Page(items, encode_cursor(Cursor(found[-1]["created_at"], found[-1]["token_hash"])) if more else None)
 
     async def revoke(
         self, connection: asyncpg.Connection, request: RevokeTokens, sender: str

@@ -73,6 +73,9 @@ class Assigner:
             if allowed_at > now:
                 self._held_back.update(dict.fromkeys(heads.drop_owner(), allowed_at))
                 continue
+            if not self._has_room(task):  # it had, before another line's task of the same key was given out
+                heads.replace(self._ready_head(draft, requirements, now))
+                continue
             choice = self._matcher.choose(task)
             if choice is None:
                 heads.replace(None)
@@ -161,7 +164,7 @@ class Assigner:
             wakes_at = task.wakes_at
             undecided = task.task_id not in draft.fates
             if undecided and task.dispatchable and (wakes_at is None or wakes_at <= now):
-                if self._state.keys.has_room(task, self._given[task.concurrency_key or ""]):
+                if self._has_room(task):
                     return task
                 self._queue.pop(requirements)
                 self._state.keys.set_aside(task)
@@ -170,6 +173,9 @@ class Assigner:
             if undecided:
                 self._state.settle(task)
         return None
+
+    def _has_room(self, task: Task) -> bool:
+        return self._state.keys.has_room(task, self._given[task.concurrency_key or ""])
 
     def _wake(self, draft: Draft, task: Task, choice: Choice, now: datetime) -> None:
         """Let the task wait for an agent that is asleep. A slot of it is taken from now on."""

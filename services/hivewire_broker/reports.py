@@ -1,9 +1,10 @@
 """What agents report about their attempts. The attempt, its agent and its instance are the fence."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from hivewire.commands.broker import (
     Complete,
@@ -152,7 +153,7 @@ def _in_order(
 ) -> Iterator[Event]:
     data: ReportBatch = command.data
     for index, report in enumerate(data.reports):
-        answer = _DECIDERS[type(report)](state, replace(command, data=report), now)
+        answer = _DECIDERS[type(report)](state, msgspec.structs.replace(command, data=report), now)
         if isinstance(answer, Refusal):
             refused.append(ReportRefused(index, answer.error, answer.status))
         else:

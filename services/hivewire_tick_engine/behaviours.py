@@ -52,7 +52,8 @@ def _scripted(
     reply = next((reply for reply in replies if fits(reply.pattern, said)), None)
     if reply is None:
         return
-    if chance(simulation.config.seed, message.message_id, message.target) < reply.failure_rate:
+    rate = reply.failure_rate
+    if rate and chance(simulation.config.seed, message.message_id, message.target) < rate:
         text = f"{message.target} failed"
         yield from error_to(simulation, message.sender, message.message_id, text, tick, tick + reply.after_ticks)
         return

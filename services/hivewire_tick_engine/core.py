@@ -35,6 +35,8 @@ EVENTS_PER_TURN: Final = 2_000
 """About so many events of a simulation that ticks by itself go into one commit; a tick that has begun is finished."""
 EVENTS_PER_COMMAND: Final = 50_000
 """The same for a tick command. It does fewer ticks than it was asked for rather than hold up everybody else."""
+BYTES_PER_COMMIT: Final = 16 * 1024 * 1024
+"""The same for what the events hold: a commit is one statement, which is held in memory several times over."""
 ENDED_KEPT: Final = 100
 """Completed simulations that stay in memory."""
 
@@ -207,6 +209,8 @@ class TickEngine:
 
     def _is_unwanted(self, session: LiveSession) -> bool:
         """Whether nobody waits for a session. Of a simulation that went on elsewhere we know nothing."""
+        if session.over:
+            return True
         answer = answered(session.session_id)
         if answer is None or self.open_dispatch(Place(answer.simulation_id, answer.run, answer.dispatch_id)):
             return False
@@ -297,10 +301,12 @@ def _ticks(simulation: Simulation, now: datetime, count: int | None, events_max:
     """Whole ticks, until `count` are done, the simulation is completed, or the commit is large enough."""
     first = simulation.tick
     enough = simulation.totals.events + events_max
+    enough_bytes = simulation.noted_bytes + BYTES_PER_COMMIT
     while (
         simulation.status == "running"
         and (count is None or simulation.tick - first < count)
         and simulation.totals.events < enough
+        and simulation.noted_bytes < enough_bytes
     ):
         yield from tick(simulation, overdue(simulation, now))
 

@@ -101,7 +101,7 @@ WHERE simulation_id = $1 AND run = $2 AND status = 'dispatched'
 ORDER BY number
 
 -- name: live_sessions
-SELECT session.session_id, simulation.run, simulation.tick
+SELECT session.session_id, simulation.run, simulation.tick, simulation.status = 'completed' AS over
 FROM session
 JOIN simulation USING (simulation_id)
 WHERE session.ended_at IS NULL AND session.kind = 'simulation'

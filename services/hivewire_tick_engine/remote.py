@@ -34,6 +34,8 @@ class LiveSession(msgspec.Struct, frozen=True):
     session_id: str
     run: int
     tick: int
+    over: bool = False
+    """The simulation is completed."""
 
 
 class SessionsSeen(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import structlog
 
 from hivewire import codec, limits, rehearsal
 from hivewire.commands.sessions import CancelSession, Dispatch
-from hivewire.errors import NotReachable, RefusedError
+from hivewire.errors import HivewireError, NotReachable, RefusedError
 from hivewire.events import Event
 from hivewire.events.simulation import DispatchSent, DispatchTimedOut, SimulationCompleted, SimulationReset
 from hivewire.simulation import DISPATCH_TIMEOUT_S, SimulationConfig
@@ -99,11 +99,11 @@ class Sessions:
             await line.command(AGENT_GATEWAY, "dispatch", order, SessionBrief, timeout_s=None)
         except NotReachable:
             return
-        except RefusedError as error:
-            if error.status == KNOWN_STATUS:
+        except HivewireError as error:
+            if isinstance(error, RefusedError) and error.status == KNOWN_STATUS:
                 return
-            log.warning("a remote agent cannot be asked", session=order.id, reason=error.error)
-            service.observe(Answer(**place._asdict(), error=f"it cannot be asked: {error.error}"))
+            log.warning("a remote agent cannot be asked", session=order.id, reason=str(error))
+            service.observe(Answer(**place._asdict(), error=f"it cannot be asked: {error}"))
 
     def _order(self, place: Place) -> Dispatch | None:
         """The session that asks; None: nobody waits for it any more."""
@@ -163,5 +163,5 @@ def _timeout_s(config: SimulationConfig) -> float:
 async def _give_up(line: Deputy, order: GiveUp) -> None:
     """End a session. If that fails, it is found again within a minute."""
     cancel = CancelSession(order.session_id, UNWANTED)
-    with contextlib.suppress(NotReachable, RefusedError):
+    with contextlib.suppress(HivewireError):
         await line.command(AGENT_GATEWAY, "cancel", cancel, SessionBrief)

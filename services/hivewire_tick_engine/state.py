@@ -110,6 +110,8 @@ class Simulation:
         self.status: Status = "created"
         self.run = 1
         self.config = SimulationConfig()
+        self.noted_bytes = 0
+        """Of all events that were noted since this was loaded."""
         # Events begin with the id, which the hash leaves out, so that two simulations can be compared.
         self._hash_from = len(msgspec.json.encode({"simulation_id": simulation_id})) - 1
         self.clear()
@@ -143,6 +145,7 @@ class Simulation:
 
     def note(self, body: bytes) -> None:
         """Let an encoded event count in the hash."""
+        self.noted_bytes += len(body)
         self.state_hash = hashlib.blake2b(
             self.state_hash.encode() + body[self._hash_from :], digest_size=16
         ).hexdigest()

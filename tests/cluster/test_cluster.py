@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PER_SECOND = 100
 AGENTS = 4
 TAKEOVER_S_MAX = 3.0
-ELECTION_S_MAX = 5.0
+"""Beyond the time in which nats-server elects a leader: 4 to 9 s after one was killed, which no setting changes."""
 QUIET_S = 3.0
 """Load between two kills."""
 FOLDS = [importlib.import_module(f"hivewire_{service.replace('-', '_')}.fold") for service in SERVICES]
@@ -35,7 +35,7 @@ async def kill_owner(cluster: Cluster, service: str, work) -> Takeover:
     await work()
     seconds = time.monotonic() - begun
     owner.start()
-    return Takeover(owner.name, seconds, TAKEOVER_S_MAX)
+    return Takeover(owner.name, seconds)
 
 
 async def kill_node(cluster: Cluster, stream: str, work) -> Takeover:
@@ -43,10 +43,12 @@ async def kill_node(cluster: Cluster, stream: str, work) -> Takeover:
     node = await cluster.node_of(stream)
     begun = time.monotonic()
     await asyncio.to_thread(node.kill)
+    electing = asyncio.create_task(cluster.election_s(stream, node))
     await work()
     seconds = time.monotonic() - begun
+    takeover = Takeover(f"{node.name}, led {stream}", seconds, await electing)
     node.start()
-    return Takeover(f"{node.name}, led {stream}", seconds, ELECTION_S_MAX)
+    return takeover
 
 
 async def test_each_part_is_killed_in_turn_and_nothing_is_lost(stack, tmp_path):
@@ -80,13 +82,13 @@ async def test_each_part_is_killed_in_turn_and_nothing_is_lost(stack, tmp_path):
         differences = [line for fold in FOLDS for line in await fold.differences(database)]
     report(takeovers, tasks=len(load.accepted), lost=len(lost), doubled=len(doubled), agents_lost=crashed)
     assert (lost, doubled, crashed, differences) == ([], [], 0, [])
-    assert [takeover for takeover in takeovers if takeover.seconds > takeover.allowed_s] == []
+    assert [takeover for takeover in takeovers if takeover.own_s > TAKEOVER_S_MAX] == []
 
 
 def report(takeovers: list[Takeover], **counts: int) -> None:
     """The table for people."""
     width = max(len(takeover.killed) for takeover in takeovers)
-    print(f"\n{'killed'.ljust(width)}  work went on after  allowed")
+    print(f"\n{'killed'.ljust(width)}  work went on after  of it NATS' election")
     for takeover in takeovers:
-        print(f"{takeover.killed.ljust(width)}  {takeover.seconds:15.2f} s  {takeover.allowed_s:5.1f} s")
+        print(f"{takeover.killed.ljust(width)}  {takeover.seconds:16.2f} s  {takeover.election_s:18.2f} s")
     print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))

@@ -97,6 +97,7 @@ async def native(hive, name: str, **card) -> AsyncIterator[Agent]:
             raise ValueError("cannot read it")
         if task.title == "for ever":
             await asyncio.Event().wait()
+        assert task.rehearsed
         return {"verdict": "ok", "of": task.title, "with": task.payload, "tick": task.metadata["simulation"]["tick"]}
 
     async with agent:

@@ -9,6 +9,7 @@ import typer
 from hivewire import exit_codes
 from hivewire.cli import (
     agents,
+    backup,
     conversations,
     dead,
     doctor,
@@ -22,6 +23,7 @@ from hivewire.cli import (
     submit,
     tasks,
     tokens,
+    top,
     weighing,
 )
 from hivewire.cli.output import complain, say
@@ -41,7 +43,7 @@ app = typer.Typer(
 )
 for group in (
     *(services, submit, tasks, steering, weighing, phases, initiatives, dead),
-    *(conversations, events, agents, sessions, sim, tokens, doctor),
+    *(conversations, events, agents, sessions, sim, tokens, top, doctor, backup),
 ):
     group.register(app)
 

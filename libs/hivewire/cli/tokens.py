@@ -8,7 +8,7 @@ import typer
 from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, print_json, print_table, say
 from hivewire.cli.reach import HIVE, AsJson, reaches
-from hivewire.errors import BadUsage
+from hivewire.errors import BadUsage, HivewireError
 
 if TYPE_CHECKING:
     from hivewire.client import Client
@@ -65,10 +65,15 @@ async def create(
 async def listing(hive: "Client", *, as_json: AsJson = False) -> None:
     """List the tokens, without the tokens themselves."""
     from hivewire.admin import ListTokens
+    from hivewire.limits import LIST_ITEMS_MAX
+    from hivewire.paging import PageOf, items_by
     from hivewire.subjects import AGENT_GATEWAY
     from hivewire.views import TokenView
 
-    found = await hive.connection.admin(AGENT_GATEWAY, "tokens", ListTokens(), list[TokenView])
+    async def ask(asked: ListTokens) -> PageOf[TokenView]:
+        return await hive.connection.admin(AGENT_GATEWAY, "tokens", asked, PageOf[TokenView])
+
+    found = [one async for one in items_by(ask, ListTokens(LIST_ITEMS_MAX))]
     if as_json:
         print_json(found)
         return
@@ -90,7 +95,10 @@ async def revoke(
     revoked = await hive.connection.admin(AGENT_GATEWAY, "revoke_token", RevokeTokens(name), RevokedTokens)
     if as_json:
         print_json(revoked)
-    else:
-        say(f"{revoked.revoked} of {revoked.name} revoked")
-        if not revoked.nats:
-            say("NATS credentials hold until they expire: start the agent gateway with HIVEWIRE_AUTHORITY_FILE")
+    elif revoked.nats:
+        say(f"{name} is cut: its NATS credentials are revoked, and {revoked.revoked} of its tokens")
+    if not revoked.nats:
+        raise HivewireError(
+            f"{revoked.revoked} tokens of {name} are revoked, its NATS credentials are not and hold until they expire: "
+            "start the agent gateway with HIVEWIRE_AUTHORITY_FILE"
+        )

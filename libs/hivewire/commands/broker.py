@@ -6,6 +6,8 @@ import msgspec
 
 from hivewire import fields, limits
 
+Cost = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
+
 
 class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a failed task waits before its next attempt: `base_s * factor ** (failures - 1)`, at most `max_s`,
@@ -93,7 +95,7 @@ class Complete(msgspec.Struct, omit_defaults=True):
     attempt: fields.Attempt | None = None
     instance: fields.Token | None = None
     result: msgspec.Raw = fields.NULL
-    cost: Annotated[float, msgspec.Meta(ge=0.0, le=1e12)] | None = None
+    cost: Cost | None = None
 
 
 class Fail(msgspec.Struct):

@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 from hivewire.errors import HivewireError
 
 
-async def upgrade(dsn: str, hive: str) -> None:
-    """Bring the schema of `hive` to the newest revision, in one transaction.
+async def upgrade(dsn: str, hive: str, revision: str = "head") -> None:
+    """Bring the schema of `hive` to a revision, by default the newest, in one transaction.
 
     Raises:
         HivewireError: Postgres refused a statement or went away; nothing changed.
@@ -26,22 +26,22 @@ async def upgrade(dsn: str, hive: str) -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await _upgrade_locked(connection, hive)
+            await _upgrade_locked(connection, hive, revision)
     except (DBAPIError, asyncpg.PostgresError, OSError) as error:
         reason = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
         raise HivewireError(f"the tables of hive {hive!r} can't be brought up to date: {reason}") from error
 
 
-async def _upgrade_locked(connection: AsyncConnection, hive: str) -> None:
+async def _upgrade_locked(connection: AsyncConnection, hive: str, revision: str) -> None:
     # A lock of the transaction, not of the session, which a connection pooler would leave behind.
     lock = {"name": f"hivewire migrate {hive}"}
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), lock)
     await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{hive}"'))
     await connection.execute(text(f'SET LOCAL search_path TO "{hive}"'))
-    await connection.run_sync(_run_revisions, hive)
+    await connection.run_sync(_run_revisions, hive, revision)
 
 
-def _run_revisions(connection: Connection, hive: str) -> None:
+def _run_revisions(connection: Connection, hive: str, revision: str) -> None:
     config = Config(attributes={"connection": connection, "hive": hive})
     config.set_main_option("script_location", str(files(__package__)).replace("%", "%%"))
-    alembic.command.upgrade(config, "head")
+    alembic.command.upgrade(config, revision)

@@ -22,10 +22,10 @@ from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.door import openapi
 from hivewire_agent_gateway.door.bridge import Bridges
 from hivewire_agent_gateway.door.callers import Caller
-from hivewire_agent_gateway.door.calls import Call, Route, json_response
+from hivewire_agent_gateway.door.calls import Call, json_response
 from hivewire_agent_gateway.door.place import Place
-from hivewire_agent_gateway.door.routes import all_routes
-from hivewire_agent_gateway.door.session_routes import RESPONSE_PATH
+from hivewire_agent_gateway.door.routes import ROUTES
+from hivewire_agent_gateway.door.table import API, Route
 from hivewire_agent_gateway.outbound import SIGNATURE_HEADER, is_signed
 from hivewire_agent_gateway.secrets import SQL
 from hivewire_service.store import CONNECTION_ERRORS
@@ -33,7 +33,10 @@ from hivewire_service.store import CONNECTION_ERRORS
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = limits.MESSAGE_BYTES_MAX
+READ_BYTES_MAX: Final = 16 * 1024 * 1024
 REQUEST_ID: Final = "X-Request-ID"
+CANCELLED: Final = 499
+"""In metrics and logs: whoever asked has gone, or the door closes."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -41,8 +44,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 def application(place: Place, bridges: Bridges) -> Starlette:
     """All routes, each behind identity, role, rate and size."""
-    table = all_routes()
-    document = openapi.document(table)
+    document = openapi.document(ROUTES)
     page = openapi.page(document)
     described = codec.encode(document)
 
@@ -61,7 +63,7 @@ def application(place: Place, bridges: Bridges) -> Starlette:
 
     app = Starlette(
         routes=[
-            *(_endpoints(place, table)),
+            *_endpoints(place, ROUTES),
             StarletteRoute("/health", health),
             StarletteRoute("/ready", ready),
             StarletteRoute("/openapi.json", described_json),
@@ -79,7 +81,7 @@ def _endpoints(place: Place, table: Sequence[Route]) -> list[StarletteRoute]:
     """One endpoint for each path, which knows its methods."""
     paths: dict[str, dict[str, Route]] = {}
     for route in table:
-        paths.setdefault(route.path, {})[route.method] = route
+        paths.setdefault(f"{API}{route.path}", {})[route.method] = route
     # What is written out comes before what a parameter would match as well.
     ordered = sorted(paths.items(), key=lambda item: item[0].count("{"))
     return [StarletteRoute(path, _endpoint(place, by_method), methods=list(by_method)) for path, by_method in ordered]
@@ -97,28 +99,32 @@ def _endpoint(place: Place, by_method: dict[str, Route]) -> Callable[[Request], 
 
 
 async def _answer(place: Place, route: Route, request: Request) -> Response:
-    request.scope["hivewire.route"] = route.path
-    signed = route.path == RESPONSE_PATH and route.method == "POST" and SIGNATURE_HEADER in request.headers
+    request.scope["hivewire.route"] = f"{API}{route.path}"
+    signed = route.signed and SIGNATURE_HEADER in request.headers
     caller = None if signed else await place.callers.of_headers(request.headers)
     body = await _body(request)
     if caller is None:
         caller = await _signer(place, request, body)
-    request.scope["caller"] = caller.id
+    request.scope["hivewire.caller"] = caller.id
     if caller.role not in route.roles:
         raise RefusedError(f"this is for {' and '.join(sorted(route.roles))}s: {caller.id!r} is a {caller.role}", 403)
     place.rates.take(caller.id, time.monotonic())
     call = Call(caller, place, request.path_params, request.query_params, request.headers, body)
-    return await route.handler(call)
+    answer = await route.action(call)
+    return answer if isinstance(answer, Response) else json_response(answer, route.statuses[0])
 
 
 async def _body(request: Request) -> bytes:
-    """The body, read no further than it may be."""
+    """The body, kept no further than it may be. Somewhat more is read, so that whoever sends it hears why it is refused."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise RefusedError(f"the body is larger than {BODY_BYTES_MAX} bytes", 413)
-        parts.append(part)
+        if size <= BODY_BYTES_MAX:
+            parts.append(part)
+        elif size > READ_BYTES_MAX:
+            break
+    if size > BODY_BYTES_MAX:
+        raise RefusedError(f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once", 413)
     return b"".join(parts)
 
 
@@ -138,6 +144,8 @@ def _error(error: BaseException) -> Response:
             headers = {"Retry-After": str(math.ceil(retry_after_s))} if retry_after_s else {}
             if error.status == 401:
                 headers["WWW-Authenticate"] = "Bearer"
+            if error.status == 413:
+                headers["Connection"] = "close"  # there may be no end of it
             return json_response({"error": error.error, "detail": error.detail}, error.status, headers)
         case BadUsage():
             return json_response({"error": str(error), "detail": {}}, 400)
@@ -146,7 +154,7 @@ def _error(error: BaseException) -> Response:
         case HivewireError():
             return json_response({"error": str(error), "detail": {}}, 502)
         case ClientDisconnect():
-            return Response(status_code=499)
+            return Response(status_code=CANCELLED)
         case _:
             text = "Postgres does not answer at the moment; try again"
             return json_response({"error": text, "detail": {}}, 503, {"Retry-After": "1"})
@@ -175,25 +183,26 @@ class RequestLog:
             return
         request_id = _request_id(scope)
         started_s = time.perf_counter()
-        status = 500
+        status, answered_s = 500, 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_s
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered_s = message["status"], time.perf_counter() - started_s
                 message["headers"] = [*message["headers"], (REQUEST_ID.lower().encode(), request_id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
-            status = 499
+            status = CANCELLED
             raise
         finally:
-            _note(scope, request_id, status, time.perf_counter() - started_s)
+            _note(scope, request_id, status, answered_s or time.perf_counter() - started_s)
 
 
 def _note(scope: Message, request_id: str, status: int, seconds: float) -> None:
+    """Count and log a request. `seconds` is the time to the first byte of its answer."""
     route = scope.get("hivewire.route", "other")
     method = scope["method"] if route != "other" else "any"
     metrics.REQUESTS.labels(method, route, str(status)).inc()
@@ -205,7 +214,7 @@ def _note(scope: Message, request_id: str, status: int, seconds: float) -> None:
         path=scope["path"],
         status=status,
         ms=round(seconds * 1000, 1),
-        caller=scope.get("caller"),
+        caller=scope.get("hivewire.caller"),
     )
 
 

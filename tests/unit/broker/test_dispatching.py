@@ -159,6 +159,15 @@ def test_owners_of_equal_priority_take_turns(hive):
     ]
 
 
+def test_tasks_of_one_key_in_several_lines_share_its_room(hive):
+    for owner in ("kim", "lea", "mia"):
+        hive.submit(f"of-{owner}", owner=owner, concurrency_key="db")
+    hive.spawn("ann", slots=3)
+    assert len(hive.assigned()) == 1
+    hive.complete(hive.assigned()[0][0])
+    assert len(hive.assigned()) == 2
+
+
 def test_what_waits_rises_in_priority(hive):
     hive.submit("low", priority=4)
     hive.now += timedelta(seconds=limits.PRIORITY_AGEING_S - 1)

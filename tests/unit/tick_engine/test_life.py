@@ -123,6 +123,9 @@ def test_a_command_does_not_hold_up_the_others_for_long(driver, monkeypatch):
     driver.run("a")
     driver.tick(1_000)
     assert (driver.outcome.ticks, driver.simulation.tick) == (10, 10)
+    monkeypatch.setattr("hivewire_tick_engine.core.BYTES_PER_COMMIT", 1_000)
+    driver.tick(1_000)
+    assert driver.outcome.ticks < 10
 
 
 def test_every_event_of_the_table_leads_somewhere_and_no_other():

@@ -102,6 +102,8 @@ def test_an_owner_that_slept_gives_up_nothing_of_a_simulation_that_went_on_elsew
     later = [LiveSession(session_of("s", 1, "d9"), 1, 2), LiveSession(session_of("s", 2, "d1"), 2, 0)]
     unknown = LiveSession(session_of("t", 1, "d1"), 1, 1)
     assert see(driver, SessionsSeen([*later, unknown], []))[1] == []
+    completed = LiveSession(session_of("t", 1, "d1"), 1, 1, over=True)
+    assert see(driver, SessionsSeen([completed], []))[1] == [GiveUp(completed.session_id)]
 
 
 # --- bounds -----------------------------------------------------------------------------------------

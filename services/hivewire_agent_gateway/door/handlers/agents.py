@@ -1,23 +1,27 @@
-"""Agents over HTTP."""
+"""Agents: registering oneself, and leaving."""
 
 import msgspec
-from starlette.responses import Response
 
 from hivewire import fields, reads, views
-from hivewire.commands.agent_gateway import AgentBrief, Drain, Register, Undrain
+from hivewire.commands.agent_gateway import AgentBrief, Leave, Register
 from hivewire.errors import RefusedError
 from hivewire.ids import new_id
 from hivewire.subjects import AGENT_GATEWAY
-from hivewire_agent_gateway.door.calls import AGENTS, OPERATORS, Call, Route, json_response
-from hivewire_agent_gateway.door.plain import API, commanding, reading
+from hivewire_agent_gateway.door.calls import Call
 from hivewire_agent_gateway.secrets import signing_secret
 
 
 class NewAgent(Register, kw_only=True, omit_defaults=True):
-    """An agent's card. Without `agent_id` it is the caller's own; without `instance` one is made."""
+    """Register an agent by its card. Without `agent_id` it is the caller's own; without `instance` one is made."""
 
     agent_id: fields.Token | None = None
     instance: fields.Token = ""
+
+
+class Goodbye(msgspec.Struct):
+    """The agent stops on purpose: what it holds is given to others at once."""
+
+    reason: fields.Text = ""
 
 
 class Registered(msgspec.Struct, omit_defaults=True):
@@ -27,7 +31,7 @@ class Registered(msgspec.Struct, omit_defaults=True):
     secret: str | None = None
 
 
-async def register(call: Call) -> Response:
+async def register(call: Call) -> Registered:
     """Register an agent. The secret of one with an endpoint is returned this once."""
     wanted = call.decode(NewAgent)
     agent_id = wanted.agent_id or call.caller.id
@@ -36,13 +40,23 @@ async def register(call: Call) -> Response:
     if wanted.endpoint_url is not None:
         call.place.outbound.policy.check_url(wanted.endpoint_url)
     card = call.decode(Register, instance=wanted.instance or await _instance(call, agent_id))
-    line = call.place.line
-    await line.command_as(agent_id, AGENT_GATEWAY, "register", card, AgentBrief)
+    await call.command(AGENT_GATEWAY, "register", card, AgentBrief, sender=agent_id)
     secret = None
     if wanted.endpoint_url is not None:
         secret = await new_secret(call, agent_id)
     agent = await call.read(AGENT_GATEWAY, "agent", reads.OneAgent(agent_id), views.AgentView)
-    return json_response(Registered(agent, secret), 201)
+    return Registered(agent, secret)
+
+
+async def leave(call: Call) -> object:
+    """The agent stops on purpose."""
+    agent_id, reason = call.path["agent_id"], call.decode(Goodbye).reason
+    if agent_id != call.caller.id and call.caller.role != "operator":
+        raise RefusedError(f"{call.caller.id!r} can say of itself alone that it leaves", 403)
+    agent: views.AgentView = await call.read(AGENT_GATEWAY, "agent", call.named(reads.OneAgent), views.AgentView)
+    if agent.instance is None:
+        raise RefusedError(f"agent {agent_id!r} is not there", 409)
+    return await call.command(AGENT_GATEWAY, "leave", Leave(agent.instance, reason), sender=agent_id)
 
 
 async def new_secret(call: Call, agent_id: str) -> str | None:
@@ -62,68 +76,3 @@ async def _instance(call: Call, agent_id: str) -> str:
             raise
         return new_id()
     return known.instance or new_id()
-
-
-_AGENT = f"{API}/agents/{{agent_id}}"
-
-ROUTES = [
-    Route(
-        "GET",
-        f"{API}/agents",
-        "List agents",
-        reading(AGENT_GATEWAY, "agents", reads.Listing),
-        parameters=reads.Listing,
-        answer=views.Page,
-        tag="agents",
-    ),
-    Route(
-        "GET",
-        _AGENT,
-        "Show an agent",
-        reading(AGENT_GATEWAY, "agent", reads.OneAgent, "agent_id"),
-        answer=views.AgentView,
-        tag="agents",
-    ),
-    Route(
-        "POST",
-        f"{API}/agents",
-        "Register an agent",
-        register,
-        roles=AGENTS,
-        body=NewAgent,
-        answer=Registered,
-        status=201,
-        tag="agents",
-    ),
-    Route(
-        "DELETE",
-        _AGENT,
-        "Forget an agent",
-        commanding(AGENT_GATEWAY, "remove", "agent_id"),
-        roles=OPERATORS,
-        answer=AgentBrief,
-        tag="agents",
-    ),
-    Route(
-        "POST",
-        f"{_AGENT}/drain",
-        "Give an agent nothing new",
-        commanding(AGENT_GATEWAY, "drain", "agent_id"),
-        roles=OPERATORS,
-        body=Drain,
-        given=("agent_id",),
-        answer=AgentBrief,
-        tag="agents",
-    ),
-    Route(
-        "POST",
-        f"{_AGENT}/undrain",
-        "Give an agent work again",
-        commanding(AGENT_GATEWAY, "undrain", "agent_id"),
-        roles=OPERATORS,
-        body=Undrain,
-        given=("agent_id",),
-        answer=AgentBrief,
-        tag="agents",
-    ),
-]
