@@ -63,7 +63,6 @@ cluster-test: install ## kill nodes and services of a cluster under load, and sh
 
 docs: install ## draw the state machines of the docs from their tables
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/python docs/event_catalogue.py
 	@$(BIN)/python docs/metrics_reference.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 
