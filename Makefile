@@ -49,7 +49,7 @@ lock: ## renew the locked versions of everything, and of what the image needs (n
 	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service - \
 		--output-file deploy/requirements.lock
 
-bench: install ## measure latency and throughput on this machine
+bench: install ## measure latency, throughput, recovery and costs on this machine
 	@$(BIN)/hivewire bench
 
 faults: install ## kill servers and services under load, and count what is lost
