@@ -436,7 +436,8 @@ class Connection:
             call()
 
     async def _on_closed(self) -> None:
-        self._end(f"NATS at {self.url} closed the connection ({self._last_error or 'no reason given'})")
+        reason = self._last_error or str(self._nats.last_error or "no reason given").removeprefix("nats: ")
+        self._end(f"NATS at {self.url} closed the connection ({reason})")
 
 
 def outcome(envelope: Envelope, wanted: type[T]) -> T:

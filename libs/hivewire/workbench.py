@@ -82,8 +82,17 @@ class _Ended:
         return found[0] if found else None
 
 
+@dataclass(slots=True)
+class _Lane:
+    """Attempts that share the agent's slots."""
+
+    waiting: deque[Attempt] = field(default_factory=deque)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 class Workbench:
-    """Runs an agent's attempts, `slots` at a time, and reports on them."""
+    """Runs an agent's attempts, `slots` at a time, and reports on them. Rehearsals run beside, so that no work waits for
+    them."""
 
     def __init__(self, connection: Connection, handlers: Handlers, slots: int, instance: str, asking: Asking) -> None:
         self._connection = connection
@@ -93,10 +102,9 @@ class Workbench:
         self._instance = instance
         self._asking = asking
         self._held: dict[Key, Attempt] = {}
-        self._waiting: deque[Attempt] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._work, self._rehearsals = _Lane(), _Lane()
         self._ended = _Ended()
-        self._threads = ThreadPoolExecutor(max_workers=min(slots, THREADS_MAX), thread_name_prefix="hivewire-task")
+        self._threads = ThreadPoolExecutor(max_workers=min(2 * slots, THREADS_MAX), thread_name_prefix="hivewire-task")
         self._threads_busy = 0
         self._stopping = False
         self._idle = asyncio.Event()
@@ -116,7 +124,7 @@ class Workbench:
     def free_slots(self) -> int:
         if self._stopping:
             return 0
-        return max(0, self._slots - len(self._running) - len(self._waiting))
+        return max(0, self._slots - len(self._work.running) - len(self._work.waiting))
 
     @property
     def threads_busy(self) -> int:
@@ -148,8 +156,9 @@ class Workbench:
         if ended is not None:
             self._report(attempt, ended)
             return
-        self._waiting.append(attempt)
-        self._fill()
+        lane = self._rehearsals if attempt.task.rehearsed else self._work
+        lane.waiting.append(attempt)
+        self._fill(lane)
 
     def _cancel(self, key: Key, reason: str, instance: str | None = None) -> None:
         """Stop working on an attempt that is no longer ours."""
@@ -157,21 +166,25 @@ class Workbench:
         if attempt is not None and instance in (None, self._instance):
             self._give_up(attempt, reason or "it was cancelled")
 
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._slots:
-            attempt = self._waiting.popleft()
+    def _fill(self, lane: _Lane) -> None:
+        while lane.waiting and len(lane.running) < self._slots:
+            attempt = lane.waiting.popleft()
             if attempt.given_up:
                 continue
             attempt.running = asyncio.create_task(self._run(attempt), name=f"task {attempt.task.id}")
-            self._running.add(attempt.running)
-            attempt.running.add_done_callback(self._done)
+            lane.running.add(attempt.running)
+            attempt.running.add_done_callback(partial(self._done, lane))
 
-    def _done(self, running: asyncio.Task[None]) -> None:
-        self._running.discard(running)
+    def _done(self, lane: _Lane, running: asyncio.Task[None]) -> None:
+        lane.running.discard(running)
         if not running.cancelled() and running.exception():
             logger.error("an attempt ended without a report", exc_info=running.exception())
-        self._fill()
+        self._fill(lane)
         self._settle()
+
+    @property
+    def _running(self) -> set[asyncio.Task[None]]:
+        return self._work.running | self._rehearsals.running
 
     def _give_up(self, attempt: Attempt, reason: str) -> None:
         attempt.given_up = True
@@ -302,22 +315,23 @@ class Workbench:
     async def finish(self, grace_s: float) -> None:
         """Take nothing more, let what runs end within `grace_s` seconds, cancel the rest, and see the reports off."""
         self._stopping = True
-        while self._waiting:
-            self._give_up(self._waiting.popleft(), "the agent stops")
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace_s)
+        for attempt in (*self._work.waiting, *self._rehearsals.waiting):
+            self._give_up(attempt, "the agent stops")
+        if running := self._running:
+            await asyncio.wait(running, timeout=grace_s)
         for attempt in list(self._held.values()):
             if attempt.running and not attempt.running.done():
                 self._give_up(attempt, "the agent stops")
-        if self._running:
-            await asyncio.wait(self._running, timeout=UNWIND_S)
+        if running := self._running:
+            await asyncio.wait(running, timeout=UNWIND_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), REPLIES_S)
 
     def abandon(self) -> None:
         """Drop everything at once: it is not ours any more."""
         self._stopping = True
-        self._waiting.clear()
+        self._work.waiting.clear()
+        self._rehearsals.waiting.clear()
         for attempt in list(self._held.values()):
             self._give_up(attempt, "the agent stops")
 

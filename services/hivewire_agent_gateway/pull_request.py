@@ -1,6 +1,6 @@
 """A pull request out of a session's response, over GitHub's REST API.
 
-Every step first looks whether it was done before: the branch is named after the session, so a repeat finds it.
+Every step first looks whether it was done before: commit, pull request and comments bear the session's mark.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from hivewire.errors import HivewireError
 FILES_MAX: Final = 300
 TIMEOUT_S: Final = 30
 MARK: Final = "<!-- hivewire session {} {} -->"
+COMMIT_MARK: Final = "Hivewire-Session: {}"
 
 
 class Files(msgspec.Struct):
@@ -70,20 +71,23 @@ def _files(response: bytes) -> Files:
 
 
 def _pull(repository: Repository, action: PullRequest, session_id: str, files: Files) -> Pull:
-    """The pull request of the session, which may be open already."""
+    """The pull request of the session, which may have been opened already, and even merged."""
     branch = action.branch or f"hivewire/{session_id}"
     title = action.title or files.title or "Changes by an agent"
-    _push(repository, action.base, branch, session_id, files.message or title, files.files)
+    mark = MARK.format(session_id, "pull")
     owner = action.repository.partition("/")[0]
     for known in repository.get_pulls(state="all", base=action.base, head=f"{owner}:{branch}"):
-        return known
+        if mark in (known.body or ""):
+            return known
+    _push(repository, action.base, branch, session_id, files.message or title, files.files)
     closing = f"\n\nCloses #{action.issue}" if action.issue else ""
-    return repository.create_pull(base=action.base, head=branch, title=title, body=files.body + closing)
+    body = f"{files.body}{closing}\n\n{mark}"
+    return repository.create_pull(base=action.base, head=branch, title=title, body=body)
 
 
 def _push(repository: Repository, base: str, branch: str, session_id: str, message: str, texts: dict[str, str]) -> None:
     """One commit on a new branch; nothing if the branch holds it already."""
-    mark = f"Hivewire-Session: {session_id}"
+    mark = COMMIT_MARK.format(session_id)
     found = _ref(repository, branch)
     if found is not None:
         if mark in repository.get_git_commit(found.object.sha).message:

@@ -59,6 +59,9 @@ SELECT agent.*, (
 FROM agent
 WHERE agent_id = $1
 
+-- name: present_instance
+SELECT instance FROM agent WHERE agent_id = $1 AND state = 'present'
+
 -- name: find_foreign_events
 SELECT publisher, event_id
 FROM unnest($1::text[], $2::text[]) AS asked (publisher, event_id)

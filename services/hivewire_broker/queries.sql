@@ -405,6 +405,9 @@ WHERE task.task_id = $1 AND dependency.status <> 'completed'
 ORDER BY dependency.status IN ('failed', 'dead_lettered', 'cancelled') DESC, dependency.ordinal
 LIMIT 1
 
+-- name: held_of_key
+SELECT count(*) FROM task WHERE ended_at IS NULL AND status IN ('assigned', 'running') AND concurrency_key = $1
+
 -- name: agents_with_load
 SELECT agent_id, instance, state, drained, capabilities, slots, owner, policy, wake,
        coalesce(load.busy, 0) AS busy

@@ -196,6 +196,8 @@ async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: s
         reason=row["reason"],
         error=row["error"],
     )
+    if waiting.status == "pending":
+        await _add_plan(connection, row, waiting)
     unmet: UnmetDependency | None = None
     workers: list[Worker] = []
     if waiting.status == "pending":
@@ -204,6 +206,19 @@ async def why_pending(connection: asyncpg.Connection, query: OneTask, _sender: s
             unmet = UnmetDependency(found["task_id"], found["status"], found["unmet"])
         workers = [Worker(agent_seen(agent), agent["busy"]) for agent in await connection.fetch(SQL.agents_with_load)]
     return why(waiting, unmet, workers, await connection.fetchval("SELECT now()"))
+
+
+async def _add_plan(connection: asyncpg.Connection, row: asyncpg.Record, waiting: Waiting) -> None:
+    """What keeps a pending task back beside other tasks and agents: its phase, or its concurrency key."""
+    phase = await connection.fetchrow(SQL.phase, row["phase_id"]) if row["phase_id"] and not row["queued"] else None
+    if phase is not None:
+        stands = {(False, False): "not approved", (True, False): "not queued"}
+        standing = stands.get((phase["approved"], phase["queued"]), "queued behind other phases")
+        waiting.phase = phase["phase_id"]
+        waiting.phase_stands = standing if phase["status"] == "pending" else phase["status"]
+    if row["concurrency_key"] is not None:
+        held = await connection.fetchval(SQL.held_of_key, row["concurrency_key"])
+        waiting.key_full = row["concurrency_key"] if held >= (row["max_concurrent"] or 1) else None
 
 
 async def stats(connection: asyncpg.Connection, _query: Nothing, _sender: str) -> Stats:

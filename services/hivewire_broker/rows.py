@@ -51,7 +51,7 @@ from hivewire_service.queries import load_queries
 
 SQL = load_queries("hivewire_broker", "queries.sql")
 
-CHUNK: Final = 50_000
+CHUNK: Final = 10_000
 """Tasks that are loaded at a time."""
 
 

@@ -1,7 +1,7 @@
 """Why a task is where it is, in one sentence."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +25,11 @@ class Waiting(msgspec.Struct, kw_only=True):
     attempt: int
     agent_id: str | None = None
     wakes_at: datetime | None = None
+    phase: str | None = None
+    """The phase that it is in, unless it is queued already, and how that stands."""
+    phase_stands: str = ""
+    key_full: str | None = None
+    """The concurrency key of which as many tasks are with agents as may be."""
     waits_for: str | None = None
     waits_until: datetime | None = None
     retries: bool = False
@@ -71,27 +76,36 @@ _STANDING: Final[dict[TaskStatus, tuple[str, str]]] = {
 
 
 def _pending(task: Waiting, dependency: UnmetDependency | None, workers: Sequence[Worker], now: datetime) -> Why:
+    held_back = next(_reasons(task, dependency, now), None)
+    if held_back is None:
+        return _agentless(task, workers)
+    sentence, waits_for = held_back
+    return Why(task.task_id, task.status, sentence, waits_for)
+
+
+def _reasons(task: Waiting, dependency: UnmetDependency | None, now: datetime) -> Iterator[tuple[str, str]]:
+    """What keeps the task back although agents may be free, the first to be overcome first; and what it waits for."""
+    if task.phase is not None and not task.by_name_only:
+        yield f"it waits for phase {task.phase} to start, which is {task.phase_stands}", f"phase {task.phase}"
     if dependency is not None:
         others = f", and for {dependency.unmet - 1} more" if dependency.unmet > 1 else ""
-        sentence = f"it waits for task {dependency.task_id}, which is {dependency.status}{others}"
-        return Why(task.task_id, task.status, sentence, f"task {dependency.task_id}")
+        told = f"it waits for task {dependency.task_id}, which is {dependency.status}{others}"
+        yield told, f"task {dependency.task_id}"
     if task.wakes_at is not None and task.wakes_at > now:
         moment = task.wakes_at.isoformat(timespec="seconds")
-        after = (
-            f" after attempt {task.attempt} failed: {_short(task.error or 'no error given')}" if task.retries else ""
-        )
-        verb = "is tried again" if task.retries else "is not due"
-        sentence = f"it {verb} {'at' if task.retries else 'before'} {moment}{after}"
-        return Why(task.task_id, task.status, sentence, f"time {moment}")
+        if task.retries:
+            failed = f"after attempt {task.attempt} failed: {_short(task.error or 'no error given')}"
+            yield f"it is tried again at {moment} {failed}", f"time {moment}"
+        yield f"it is not due before {moment}", f"time {moment}"
     if task.waits_until is not None:
-        moment = task.waits_until.isoformat(timespec="seconds")
-        sentence = (
-            f"it waits for agent {task.waits_for}, which was away and is woken for it, until {moment} at the latest"
-        )
-        return Why(task.task_id, task.status, sentence, f"agent {task.waits_for}")
+        until = f"until {task.waits_until.isoformat(timespec='seconds')} at the latest"
+        told = f"it waits for agent {task.waits_for}, which was away and is woken for it, {until}"
+        yield told, f"agent {task.waits_for}"
     if task.by_name_only:
-        return Why(task.task_id, task.status, "tasks of its type are given out only by name", "dispatch by name")
-    return _agentless(task, workers)
+        yield "tasks of its type are given out only by name", "dispatch by name"
+    if task.key_full is not None:
+        told = f"as many tasks of concurrency key {task.key_full} as may be are with agents"
+        yield told, f"concurrency key {task.key_full}"
 
 
 def _agentless(task: Waiting, workers: Sequence[Worker]) -> Why:

@@ -48,8 +48,22 @@ def test_a_blocked_task_waits_and_can_be_changed(up: Up, skill, exec_agent):
     up.run("update", task_id, "--priority", "9", "--label", "a=b")
     task = up.task(task_id)
     assert (task["status"], task["reason"], task["priority"], task["labels"]) == ("blocked", "not yet", 9, {"a": "b"})
+    first = up.submit("before", "--needs", f"{skill}-none")
+    up.run("update", task_id, "--after", first)
+    assert "dependency cycle" in up.error("update", first, "--after", task_id, exits=4)
+    up.run("update", task_id, "--after-none")
     up.run("unblock", task_id)
     eventually(lambda: status(up, task_id) == "completed")
+
+
+def test_a_task_is_queued_before_its_phase(up: Up, skill, exec_agent):
+    exec_agent(up, f"{skill}-a", skill, ECHO)
+    up.run("phase", "create", "Later", "--id", skill)
+    task_id = up.submit("early", "--needs", skill, "--phase", skill)
+    assert up.json("why", task_id)["sentence"] == f"it waits for phase {skill} to start, which is not approved"
+    up.run("enqueue", task_id)
+    eventually(lambda: status(up, task_id) == "completed")
+    assert "there is no phase" in up.error("submit", "x", "--phase", "nowhere", exits=4)
 
 
 def test_phases_run_one_after_the_other(up: Up, skill, exec_agent):
@@ -114,6 +128,8 @@ def test_dead_letters_are_replayed_by_filter(up: Up, skill, exec_agent, options,
     ids = [up.submit("broken", "--needs", skill, "--owner", skill) for _ in range(2)]
     eventually(lambda: all(status(up, task_id) == "failed" for task_id in ids))
     flag.touch()
-    replayed = up.json("dead", "replay", *(option.format(skill=skill) for option in options), "--rate", "20")
-    assert [brief["task_id"] for brief in replayed] == ids
+    replay = up.json("dead", "replay", *(option.format(skill=skill) for option in options), "--rate", "20")
+    assert (replay["status"], replay["replayed"], replay["refused"], replay["remaining"]) == ("completed", 2, 0, 0)
+    assert replay["replay_id"] in {one["replay_id"] for one in up.json("dead", "replays")}
+    assert "there is nothing to stop" in up.error("dead", "stop", replay["replay_id"], exits=4)
     eventually(lambda: all(status(up, task_id) == "completed" for task_id in ids))

@@ -4,6 +4,7 @@ answered once, none is lost."""
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections import Counter
 
@@ -21,9 +22,12 @@ from hivewire_service.health import serving
 from integration.gateway_process import start
 from integration.test_agent_gateway import differences
 from integration.test_door import create_token, free_port
+from integration.test_http_agents import GitHub
 
 SESSIONS = 1_000
 AGENTS = 10
+PULLED_EVERY = 50
+"""Of so many sessions one ends with a pull request, the others with a webhook."""
 WEBSOCKETS = 500
 ENDPOINTS = 200
 DISPATCHES = 5_000
@@ -81,10 +85,9 @@ async def remote_agent(name: str, token: str, ports: list[int], answered: Counte
         await asyncio.sleep(0.1)
 
 
-async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
+async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901, PLR0915 - one story
     ports = [free_port(), free_port()]
-    core = Gateway(hive, HIVEWIRE_PART="core")
-    doors = [Gateway(hive, HIVEWIRE_PART="door", HIVEWIRE_HTTP_PORT=str(port)) for port in ports]
+    github = GitHub()
     effects: Counter = Counter()
     posted: Counter = Counter()
 
@@ -97,9 +100,18 @@ async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
         await asyncio.sleep(0.05)
         return JSONResponse({"response": {"content": json.loads(await request.body())["content"]}})
 
-    app = Starlette(routes=[Route("/hook", hook, methods=["POST"]), Route("/agent", endpoint, methods=["POST"])])
+    routes = [
+        Route("/hook", hook, methods=["POST"]),
+        Route("/agent", endpoint, methods=["POST"]),
+        Route("/repos/me/it{path:path}", github.handle, methods=["GET", "POST"]),
+    ]
+    app = Starlette(routes=routes)
     async with contextlib.AsyncExitStack() as stack:
         port = await stack.enter_async_context(serving(app, 0))
+        github.url = f"http://127.0.0.1:{port}"
+        reaches = {"HIVEWIRE_GITHUB_URL": github.url, "HIVEWIRE_GITHUB_TOKEN": "secret"}
+        core = Gateway(hive, HIVEWIRE_PART="core", **reaches)
+        doors = [Gateway(hive, HIVEWIRE_PART="door", HIVEWIRE_HTTP_PORT=str(port)) for port in ports]
         for one in (core, *doors):
             await one.start()
             stack.push_async_callback(one.stop)
@@ -125,6 +137,9 @@ async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
             {"id": f"s{n}", "agent_id": names[n % len(names)], "content": n, "completion_action": action}
             for n in range(SESSIONS)
         ]
+        for one in sessions[::PULLED_EVERY]:
+            one["completion_action"] = {"type": "github_pull_request", "repository": "me/it", "issue": 7}
+            one["content"] = {"files": {"answer.txt": one["id"]}}
         batch = {"sessions": sessions, "max_concurrent": 60}
         reply = await _patiently(http, "POST", ports, "/api/v1/sessions/batch", batch)
         assert not [item for item in reply["items"] if "error" in item]
@@ -141,7 +156,13 @@ async def test_no_session_is_lost_or_done_twice(hive):  # noqa: C901 - one story
         for agent in agents:
             agent.cancel()
         await asyncio.gather(*agents, return_exceptions=True)
-    assert effects.keys() == {f"s{n}" for n in range(SESSIONS)}
+    pulled = {f"s{n}" for n in range(0, SESSIONS, PULLED_EVERY)}
+    assert effects.keys() == {f"s{n}" for n in range(SESSIONS)} - pulled
+    assert sorted(pull["head"] for pull in github.pulls) == sorted(f"hivewire/{name}" for name in pulled)
+    assert github.refs.keys() == {"main", *(f"hivewire/{name}" for name in pulled)}
+    assert sorted(re.search(r"session (\w+) done", text)[1] for text in github.comments) == sorted(pulled)
+    again = sum(effects.values()) - len(effects), sum((answered + posted).values()) - SESSIONS
+    print(f"webhooks called again: {again[0]}, dispatches given again: {again[1]}")
     assert await differences(hive) == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -40,7 +40,7 @@ class HttpHive:
 
 @asynccontextmanager
 async def whole_hive(hive) -> AsyncIterator[HttpHive]:
-    """All services side by side, until the context ends."""
+    """All services in one process, until the context ends."""
     port, metrics_port = free_port(), free_port()
     settings = {
         "HIVEWIRE_HTTP_PORT": str(port),
@@ -48,14 +48,11 @@ async def whole_hive(hive) -> AsyncIterator[HttpHive]:
         "HIVEWIRE_REQUESTS_PER_MINUTE": "1000000",
         "HIVEWIRE_OUTBOUND_NETWORKS": '["127.0.0.0/8"]',
     }
-    async with AsyncExitStack() as stack:
-        others = (process(hive, service) for service in ("broker", "conversation", "tick_engine"))
-        services = (process(hive, "agent_gateway", **settings), *others)
-        await asyncio.gather(*map(stack.enter_async_context, services))
+    async with process(hive, "all", **settings):
+        url = f"http://127.0.0.1:{port}"
+        await ready(url)
         tokens = {name: await create_token(hive, name, role) for name, role in CALLERS.items()}
-        running = HttpHive(f"http://127.0.0.1:{port}", metrics_port, tokens)
-        await ready(running.url)
-        yield running
+        yield HttpHive(url, metrics_port, tokens)
 
 
 @asynccontextmanager

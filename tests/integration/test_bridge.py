@@ -19,7 +19,8 @@ from websockets.frames import Frame, Opcode
 
 from .gateway_process import process
 from .test_agent_gateway import differences
-from .test_door import Door, doors, get, until
+from .test_door import Door, doors, free_port, get, until
+from .test_metrics import scrape
 
 
 @dataclass
@@ -30,6 +31,7 @@ class World:
     door: Door
     pub: httpx.AsyncClient
     boss: httpx.AsyncClient
+    metrics_port: int
 
     async def joins(self, name: str) -> str:
         """A new agent's name, which has a token."""
@@ -60,13 +62,15 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(stack, tmp_path_factory) -> AsyncIterator[World]:
     hive = new_hive(stack, tmp_path_factory.mktemp("bridge") / "hive")
+    metrics_port = free_port()
+    bounds = {"HIVEWIRE_SESSIONS_MAX": "1000", "HIVEWIRE_SESSIONS_PER_AGENT_MAX": "100"}
     async with (
         process(hive, "conversation"),
-        doors(hive, HIVEWIRE_SESSIONS_MAX="1000", HIVEWIRE_SESSIONS_PER_AGENT_MAX="100") as door,
+        doors(hive, HIVEWIRE_METRICS_PORT=str(metrics_port), **bounds) as door,
         door.http("pub") as pub,
         door.http("boss") as boss,
     ):
-        yield World(hive, door, pub, boss)
+        yield World(hive, door, pub, boss, metrics_port)
         assert await differences(hive) == []
 
 
@@ -260,8 +264,30 @@ async def test_a_question_waits_for_an_agent_whose_connection_is_away(world):
             assert (await get(back, "question"))["conversation_id"] == asked["conversation_id"]
 
 
+async def test_what_is_measured_names_no_agent_and_outlives_none(world):
+    async with world.agent("measured") as bridge:
+        path = await world.ask("measured", timeout_seconds=0.3)
+        await get(bridge, "cancel")
+        queued = await world.ask("measured")
+        there = await scrape(
+            world.metrics_port,
+            lambda seen: seen("hivewire_sessions", state="dispatched") and seen("hivewire_session_timeouts_total"),
+        )
+        assert there("hivewire_agents", state="present", kind="websocket") >= 1
+        assert there("hivewire_sessions", state="created") is not None
+        assert there("hivewire_session_dispatch_seconds_count") >= 2
+        assert there("hivewire_bridges") >= 1
+        await bridge.send("garbage")
+        assert await closed(bridge) == 4004
+    await world.boss.post(f"{queued}/cancel")
+    assert (await world.boss.delete("/api/v1/agents/measured")).status_code == 200
+    await until(world.pub, path, lambda found: found["ended_at"])
+    gone = await scrape(world.metrics_port, lambda seen: seen("hivewire_bridges_ended_total", code="4004"))
+    assert not [name for name, labels in gone.series if "measured" in str(labels)]
+
+
 async def test_a_silent_connection_is_closed(hive):
-    async with doors(hive, HIVEWIRE_HEARTBEAT_SECONDS="0.2") as door, door.http("boss") as boss:
+    async with doors(hive, HIVEWIRE_HEARTBEAT_SECONDS="0.3") as door, door.http("boss") as boss:
         async with door.bridge("ann") as silent:
             assert "timestamp" in await get(silent, "heartbeat")
             assert await closed(silent) == 4003

@@ -124,20 +124,51 @@ async def test_an_endpoint_answers_later_with_its_signature_or_its_token(hive, d
         assert (await until(pub, path, ended))["error"] == "cannot"
 
 
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
+async def test_what_an_endpoint_does_wrong_fails_the_session(hive, door, endpoint):  # noqa: F811
+    wrong = [
         (Response(status_code=500), "it answered 500"),
         (Response(b"{}", 200), "missing required field `response`"),
         (Response(b"x", 200), "malformed"),
+        (Response(b"x" * 1_100_000, 200), "answered with more than"),
         (Response(status_code=307, headers={"Location": "http://127.0.0.1:1/"}), "it answered 307"),
-    ],
-)
-async def test_what_an_endpoint_does_wrong_fails_the_session(hive, door, endpoint, answer, error):  # noqa: F811
-    endpoint.answers.append(answer)
+    ]
     async with door.http("boss") as boss, door.http("pub") as pub:
         await register(boss, endpoint)
-        assert error in (await until(pub, await ask(pub), ended))["error"]
+        for answer, error in wrong:
+            endpoint.answers.append(answer)
+            path = await ask(pub)
+            assert error in (await until(pub, path, ended))["error"]
+            assert error in (await last_event(pub, path, "session.failed"))["error"]
+
+
+async def last_event(pub: httpx.AsyncClient, path: str, kind: str) -> dict:
+    query = f"/api/v1/events?type={kind}&entity_id={path.rpartition('/')[2]}"
+    return (await until(pub, query, lambda found: found["items"]))["items"][-1]["data"]
+
+
+async def test_answers_in_vain_at_the_callback_are_refused_and_recorded(hive, door, endpoint):  # noqa: F811
+    endpoint.answers += [Response(status_code=202), Response(status_code=202)]
+    async with door.http("boss") as boss, door.http("pub") as pub, door.http("eve") as eve:
+        await register(boss, endpoint)
+        token = (await boss.post("/api/v1/tokens", json={"name": "web"})).json()["token"]
+        async with door.http("web", token) as web:
+            path = await ask(pub)
+            callback_url = (await endpoint.posts.get()).data["callback_url"]
+            assert (await eve.post(callback_url, json={"content": "mine"})).status_code == 403
+            assert (await last_event(pub, path, "session.response_refused"))["agent_id"] == "eve"
+            huge = b'{"content": "' + b"x" * 1_100_000 + b'"}'
+            assert (await web.post(callback_url, content=huge)).status_code == 413
+            assert (await web.post(callback_url, content=b"garbage")).status_code == 400
+            assert (await web.post(callback_url, json={"content": "first"})).status_code == 200
+            assert (await web.post(callback_url, json={"content": "first"})).status_code == 200
+            assert (await web.post(callback_url, json={"content": "second"})).status_code == 409
+            assert (await until(pub, path, ended))["response"] == "first"
+            assert (await last_event(pub, path, "session.response_refused"))["agent_id"] == "web"
+            path = await ask(pub, timeout_seconds=0.5)
+            callback_url = (await endpoint.posts.get()).data["callback_url"]
+            assert (await until(pub, path, ended))["state"] == "timed_out"
+            assert (await web.post(callback_url, json={"content": "late"})).status_code == 409
+            assert "timed_out" in (await last_event(pub, path, "session.response_refused"))["reason"]
 
 
 async def test_an_endpoint_that_hangs_times_out_and_is_tried_again(hive, door, endpoint):  # noqa: F811
@@ -159,14 +190,14 @@ async def test_a_task_is_done_by_an_endpoint(hive, door, endpoint):  # noqa: F81
         assert (done["result"], done["agent_id"]) == ("ok", "web")
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://169.254.169.254/", "http://[::1]/", "ftp://x/", "http://"])
-async def test_forbidden_addresses_are_refused(hive, door, url):  # noqa: F811
+async def test_forbidden_addresses_are_refused(hive, door):  # noqa: F811
     async with door.http("boss") as boss, door.http("pub") as pub, door.bridge("ann") as ann:
         await get(ann, "registered")
-        body = {"agent_id": "web", "agent_type": "remote", "endpoint_url": url}
-        assert (await boss.post("/api/v1/agents", json=body)).status_code == 422
-        hook = {"agent_id": "ann", "content": 1, "completion_action": {"type": "webhook", "url": url}}
-        assert (await pub.post("/api/v1/sessions", json=hook)).status_code in {400, 422}
+        for url in ("http://10.0.0.1/", "http://169.254.169.254/", "http://[::1]/", "ftp://x/", "http://"):
+            body = {"agent_id": "web", "agent_type": "remote", "endpoint_url": url}
+            assert (await boss.post("/api/v1/agents", json=body)).status_code == 422, url
+            hook = {"agent_id": "ann", "content": 1, "completion_action": {"type": "webhook", "url": url}}
+            assert (await pub.post("/api/v1/sessions", json=hook)).status_code in {400, 422}, url
 
 
 async def test_a_name_is_checked_by_its_address(hive):
@@ -205,7 +236,7 @@ class GitHub:
         self.trees: list[list] = []
         self.pulls: list[dict] = []
         self.comments: list[str] = []
-        self.failures = 1
+        self.failures = 0
         """How many times opening a pull request fails after the branch was made."""
 
     async def handle(self, request: Request) -> Response:
@@ -215,9 +246,10 @@ class GitHub:
         found = self.answer(request.method, request.path_params["path"].lstrip("/"), request.query_params, body)
         if found is None:
             return JSONResponse({"message": "Not Found"}, 404)
-        return JSONResponse(found, 500 if found == {"message": "oops"} else 201 if request.method == "POST" else 200)
+        status = found.pop("status", None) if isinstance(found, dict) and "message" in found else None
+        return JSONResponse(found, status or (201 if request.method == "POST" else 200))
 
-    def answer(self, method: str, path: str, query, body):  # noqa: C901, PLR0911 - a table in the form of a match
+    def answer(self, method: str, path: str, query, body):  # noqa: C901, PLR0911, PLR0912 - a table in the form of a match
         kind, _, name = path.partition("/heads/") if "/heads/" in path else path.rpartition("/")
         match method, kind:
             case "GET", "git/ref" | "git/refs":
@@ -234,6 +266,8 @@ class GitHub:
                 sha = f"c{len(self.commits)}"
                 self.commits[sha] = {"message": body["message"], "tree": {"sha": body["tree"]}}
                 return {"sha": sha}
+            case "POST", "git/refs" if body["ref"].removeprefix("refs/heads/") in self.refs:
+                return {"message": "Reference already exists", "status": 422}
             case "POST", "git/refs":
                 self.refs[body["ref"].removeprefix("refs/heads/")] = body["sha"]
                 return {"ref": body["ref"], "object": {"sha": body["sha"]}}
@@ -241,9 +275,11 @@ class GitHub:
                 return [pull for pull in self.pulls if query["head"] == f"me:{pull['head']}"]
             case "POST", "pulls" if self.failures:
                 self.failures -= 1
-                return {"message": "oops"}
+                return {"message": "oops", "status": 500}
+            case "POST", "pulls" if any(pull["head"] == body["head"] for pull in self.pulls):
+                return {"message": "A pull request already exists", "status": 422}
             case "POST", "pulls":
-                self.pulls.append(body | {"number": 12, "html_url": "http://pulls/12"})
+                self.pulls.append(body | {"number": 12 + len(self.pulls), "html_url": "http://pulls/12"})
                 return self.pulls[-1]
             case "GET", "issues/7":
                 return {"number": 7, "url": f"{self.url}/repos/me/it/issues/7"}
@@ -259,6 +295,7 @@ class GitHub:
 
 async def test_a_response_becomes_one_pull_request_and_the_issue_is_told(hive):
     github = GitHub()
+    github.failures = 1
     routes = [Route("/repos/me/it{path:path}", github.handle, methods=["GET", "POST"])]
     async with (
         serve(Starlette(routes=routes)) as url,
@@ -285,3 +322,28 @@ async def test_a_response_becomes_one_pull_request_and_the_issue_is_told(hive):
     assert [entry["path"] for entry in github.trees[0]] == ["a.txt", "b/c.txt"]
     assert len(github.commits) == 2
     assert ["No pull request was opened" in text or "#12" in text for text in github.comments] == [True, True]
+
+
+async def test_a_response_without_files_is_told_to_the_issue(hive):
+    github = GitHub()
+    routes = [Route("/repos/me/it{path:path}", github.handle, methods=["GET", "POST"])]
+    async with (
+        serve(Starlette(routes=routes)) as url,
+        doors(hive, HIVEWIRE_GITHUB_URL=url, HIVEWIRE_GITHUB_TOKEN="secret") as one,
+        one.http("pub") as pub,
+        one.bridge("ann") as ann,
+    ):
+        github.url = url
+        await get(ann, "registered")
+        action = {"type": "github_pull_request", "repository": "me/it", "issue": 7}
+        asked = {"agent_id": "ann", "content": 1, "completion_action": action}
+        path = f"/api/v1/sessions/{(await pub.post('/api/v1/sessions', json=asked)).json()['session_id']}"
+        given = await get(ann, "dispatch")
+        await ann.send(
+            json.dumps({"type": "response", "message_id": given["message_id"], "agent_id": "ann", "content": "no"})
+        )
+        failed = await until(pub, f"{path}", lambda found: found["error"])
+        assert "a pull request needs" in failed["error"]
+        await until(pub, path, lambda _: github.comments)
+    assert [("No pull request was opened" in text) for text in github.comments] == [True]
+    assert github.refs.keys() == {"main"}

@@ -32,6 +32,10 @@ class Scraped:
     def __call__(self, name: str, **labels: str) -> float | None:
         return self._samples.get((name, frozenset(labels.items())))
 
+    @property
+    def series(self) -> list[tuple[str, frozenset]]:
+        return list(self._samples)
+
     def __contains__(self, name: str) -> bool:
         return any(name == known for known, _ in self._samples)
 

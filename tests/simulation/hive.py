@@ -176,7 +176,20 @@ class Hive:
 
     def _unfinished(self) -> list[object]:
         tasks = self.database.rows_of("task")
-        shown = ("task_id", "status", "attempt", "agent_id", "blocked_by", "retry_at", "reason", "depends_on")
+        shown = (
+            "task_id",
+            "status",
+            "attempt",
+            "agent_id",
+            "blocked_by",
+            "retry_at",
+            "reason",
+            "depends_on",
+            "phase_id",
+            "queued",
+            "concurrency_key",
+            "unmatched",
+        )
         return [{name: tasks[task_id,][name] for name in shown} for task_id in self.oracle.unfinished()]
 
     def _check(self) -> None:

@@ -113,6 +113,8 @@ def plan(chance: random.Random) -> list[Wish]:
     """Tasks that depend on one another, some in phases, with what people do to some of them."""
     wishes: list[Wish] = []
     phases = [None, None, *PHASES] if chance.random() < 0.4 else [None]
+    latest: dict[str | None, int] = {}
+    """Of each task, the number of the last phase that it and all it needs belong to; 0: none."""
     for number in range(chance.randint(8, 20)):
         known = [wish.submit.id for wish in wishes]
         submit = Submit(
@@ -125,9 +127,14 @@ def plan(chance: random.Random) -> list[Wish]:
             depends_on=[str(one) for one in chance.sample(known, min(len(known), chance.choice((0, 0, 1, 2))))],
             on_dependency_failure=chance.choice(("block", "cancel")),
             requires_approval=chance.random() < 0.15,
-            phase_id=chance.choice(phases),
             payload=codec.raw({"number": number}),
         )
+        before = max((latest[needed] for needed in submit.depends_on), default=0)
+        phase = chance.choice(phases)
+        own = PHASES.index(phase) + 1 if phase else 0
+        if own >= before:  # else the phase would wait for itself
+            submit.phase_id = phase
+        latest[submit.id] = max(before, own)
         if chance.random() < 0.3:
             submit.concurrency_key, submit.max_concurrent = "one at a time", 1
         wish = Wish(submit, chance.random() * 25)
@@ -178,7 +185,7 @@ async def send(process: Process, hive: "Hive", wishes: list[Wish], *, rehearses:
 async def _queue_phases(connection: Connection, wishes: list[Wish]) -> None:
     """Let the phases begin, once most of their tasks are there."""
     await asyncio.sleep(20)
-    for phase in sorted({wish.submit.phase_id for wish in wishes if wish.submit.phase_id}):
+    for phase in PHASES if any(wish.submit.phase_id for wish in wishes) else ():
         await _try(connection, "queue_phase", OfPhase(phase))
 
 

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (dispatch, next_task, approve, reject, block, unblock, update):
+    for command in (enqueue, dispatch, next_task, approve, reject, block, unblock, update):
         name = command.__name__.removesuffix("_task")
         app.command(name, rich_help_panel=TASKS)(reaches(command))
+
+
+async def enqueue(hive: "Client", task_id: TaskId, *, as_json: AsJson = False) -> None:
+    """Let a task be dispatched although its phase has not started."""
+    print_brief(await hive.enqueue(task_id), as_json=as_json)
 
 
 async def dispatch(

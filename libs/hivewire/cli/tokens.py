@@ -8,7 +8,7 @@ import typer
 from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, print_json, print_table, say
 from hivewire.cli.reach import HIVE, AsJson, reaches
-from hivewire.errors import BadUsage
+from hivewire.errors import BadUsage, HivewireError
 
 if TYPE_CHECKING:
     from hivewire.client import Client
@@ -95,7 +95,10 @@ async def revoke(
     revoked = await hive.connection.admin(AGENT_GATEWAY, "revoke_token", RevokeTokens(name), RevokedTokens)
     if as_json:
         print_json(revoked)
-    else:
-        say(f"{revoked.revoked} of {revoked.name} revoked")
-        if not revoked.nats:
-            say("NATS credentials hold until they expire: start the agent gateway with HIVEWIRE_AUTHORITY_FILE")
+    elif revoked.nats:
+        say(f"{name} is cut: its NATS credentials are revoked, and {revoked.revoked} of its tokens")
+    if not revoked.nats:
+        raise HivewireError(
+            f"{revoked.revoked} tokens of {name} are revoked, its NATS credentials are not and hold until they expire: "
+            "start the agent gateway with HIVEWIRE_AUTHORITY_FILE"
+        )

@@ -42,9 +42,8 @@ class Crowd:
         self._names = [f"agent-{number:05}" for number in range(agents)]
         self._replied: set[str] = set()
         self._held: dict[str, TaskDispatch] = {}
+        self._seen: set[str] = set()
         self._news = asyncio.Event()
-        self.dispatches = 0
-        """How many came so far, those that were sent again included."""
 
     @classmethod
     @asynccontextmanager
@@ -71,6 +70,11 @@ class Crowd:
         """How many tasks the agents have."""
         return len(self._held)
 
+    @property
+    def dispatches(self) -> int:
+        """How many tasks the agents were given so far."""
+        return len(self._seen)
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for something that dispatches bring about.
 
@@ -87,9 +91,11 @@ class Crowd:
     async def complete(self, count: int) -> None:
         """Let so many agents complete what they hold."""
         for agent in list(self._held)[:count]:
-            held = self._held.pop(agent)
-            report = Complete(held.task_id, held.attempt, held.instance, result=codec.raw(RESULT))
-            await self._command(BROKER, "complete", agent, report)
+            await self._complete(agent, self._held.pop(agent))
+
+    async def _complete(self, agent: str, held: TaskDispatch) -> None:
+        report = Complete(held.task_id, held.attempt, held.instance, result=codec.raw(RESULT))
+        await self._command(BROKER, "complete", agent, report)
 
     async def _register(self) -> None:
         client = self._bus.client
@@ -121,9 +127,13 @@ class Crowd:
         envelope = codec.decode_envelope(message.data)
         assert isinstance(envelope, Envelope)
         agent = message.subject.split(".")[2]
-        self._held[agent] = msgspec.json.decode(envelope.data, type=TaskDispatch)
-        self.dispatches += 1
-        self._news.set()
+        given = msgspec.json.decode(envelope.data, type=TaskDispatch)
+        if given.task_id not in self._seen:
+            self._seen.add(given.task_id)
+            self._held[agent] = given
+            self._news.set()
+        elif agent not in self._held or self._held[agent].task_id != given.task_id:
+            await self._complete(agent, given)  # it was completed before; this dispatch crossed the report
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -22,9 +23,16 @@ class Spending:
         self._begun = time.monotonic()
         self._before = _spent(hive)
 
-    def us_per(self, count: int) -> dict[str, float]:
-        """Microseconds of processor time by part, for each of `count` things done; the sum is that of ALL."""
-        return {part: round(1e6 * seconds / count, 1) for part, seconds in self._since().items()}
+    def us_per(self, count: int, background_percent: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Microseconds of processor time by part, for each of `count` things done; the sum is that of ALL.
+
+        What the parts spend of a core anyway, as `percent` found it before, can be taken off.
+        """
+        took_s, background = time.monotonic() - self._begun, background_percent or {}
+        return {
+            part: round(1e6 * (seconds - took_s * background.get(part, 0.0) / 100) / count, 1)
+            for part, seconds in self._since().items()
+        }
 
     def percent(self) -> dict[str, float]:
         """The share of one core by part."""

@@ -29,15 +29,14 @@ from hivewire.inbox import (
     SessionDispatch,
     Sync,
 )
-from hivewire.reads import OneAgent
 from hivewire.subjects import AGENT_GATEWAY, is_token
-from hivewire.views import AgentView
 from hivewire_agent_gateway import metrics
 from hivewire_agent_gateway.aftermath import envelope_of
 from hivewire_agent_gateway.door import frames
 from hivewire_agent_gateway.door.answers import Answers
 from hivewire_agent_gateway.door.peers import Peers
 from hivewire_agent_gateway.door.place import Place
+from hivewire_agent_gateway.rows import SQL
 from hivewire_service.store import CONNECTION_ERRORS
 
 log = structlog.get_logger()
@@ -109,7 +108,7 @@ class Bridges:
         finally:
             if bridge is not None:
                 await self._end(bridge, closed or gone)
-        metrics.BRIDGES_ENDED.labels(closed.code if closed else BY_PEER).inc()
+        metrics.BRIDGES_ENDED.labels(_told_code(closed or gone)).inc()
         if closed is None:
             return
         log.info("bridge closed", agent=bridge and bridge.agent_id, code=closed.code, reason=closed.reason)
@@ -144,14 +143,10 @@ class Bridges:
         if isinstance(named, str) and is_token(named):
             return named
         try:
-            known = await self._place.line.read_as(
-                register.agent_id, AGENT_GATEWAY, "agent", OneAgent(register.agent_id), AgentView
-            )
-        except RefusedError:
-            return new_id()
-        except HivewireError as error:
-            raise Closed(frames.TRY_LATER, str(error)) from None
-        return known.instance if known.state == "present" and known.instance else new_id()
+            known = await self._place.pool.fetchval(SQL.present_instance, register.agent_id)
+        except CONNECTION_ERRORS as error:
+            raise Closed(frames.TRY_LATER, f"Postgres does not answer: {error}") from None
+        return known or new_id()
 
     async def _end(self, bridge: "Bridge", why: "Closed | WebSocketDisconnect | None") -> None:
         if self._open.get(bridge.agent_id) is bridge:
@@ -160,6 +155,12 @@ class Bridges:
         await bridge.end()
         if why is not None:
             self._answers.run(bridge.tell_end(why.code, why.reason or ""))
+
+
+def _told_code(why: Closed | WebSocketDisconnect | None) -> str:
+    """Our close codes, of which there are few; those of peers are all the same to us."""
+    is_ours = isinstance(why, Closed) or (why is not None and why.code == frames.TOO_LARGE)
+    return str(why.code) if why is not None and is_ours else BY_PEER
 
 
 async def _first(websocket: WebSocket) -> frames.Register:
@@ -209,7 +210,7 @@ class Bridge:
         self._said = asyncio.Semaphore(SAID_AT_ONCE_MAX)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listening: Listening | None = None
-        self._heard_s = time.monotonic()
+        self._heard_s = 0.0
         self._turns = 0
 
     def close(self, closed: Closed) -> None:
@@ -227,6 +228,7 @@ class Bridge:
         self._listening = await place.line.listen(place.subjects.inboxes(self.agent_id), self._hear)
         await self._register()
         self._send(codec.encode(frames.Registered(self.id, self.agent_id, "registered")))
+        self._waiting.rotate()  # before whatever the inbox has brought meanwhile
         duties = (
             self._read,
             self._write,
@@ -298,9 +300,12 @@ class Bridge:
 
     async def _heartbeat(self) -> None:
         interval_s = self._place.heartbeat_s
+        self._heard_s = begun_s = time.monotonic()
         while True:
             await asyncio.sleep(interval_s)
-            silence_s = time.monotonic() - self._heard_s
+            self._heard_s += time.monotonic() - begun_s - interval_s  # while we overslept, nothing could be heard
+            begun_s = time.monotonic()
+            silence_s = begun_s - self._heard_s
             if silence_s >= HEARTBEATS_MISSED_MAX * interval_s:
                 raise Closed(frames.SILENT, f"nothing heard for {silence_s:.3g} s")
             self._send(frames.heartbeat(datetime.now(UTC)))

@@ -82,3 +82,12 @@ def test_other_statuses(status, sentence):
 
 def test_what_is_dispatched_by_name():
     assert "only by name" in why(waiting(by_name_only=True), None, [], NOW).sentence
+
+
+def test_a_phase_that_has_not_started_and_a_full_key_are_told():
+    in_phase = why(waiting(phase="p", phase_stands="not approved"), None, [], NOW)
+    assert (in_phase.sentence, in_phase.waits_for) == (
+        "it waits for phase p to start, which is not approved",
+        "phase p",
+    )
+    assert why(waiting(key_full="db"), None, [worker("ann", "a", "b")], NOW).waits_for == "concurrency key db"

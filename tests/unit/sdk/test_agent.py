@@ -214,6 +214,28 @@ async def test_slots_bound_what_runs_and_the_rest_waits(fake, make):
     assert max(most) == 2
 
 
+async def test_rehearsals_run_beside_the_work_and_are_reported_to_their_session(fake, make):
+    agent, go = make(slots=1), asyncio.Event()
+
+    @agent.task
+    async def work(task, ctx):
+        if task.rehearsed:
+            await go.wait()
+        return task.title
+
+    async with agent:
+        asked = {"session_id": "sim-d1-1-s", "attempt": 1, "agent_id": agent.id, "instance": agent.instance}
+        await fake.tell(agent.id, "dispatch", {"message_id": "sim-d1-1-s.1", "content": "play", **asked})
+        await fake.heard("progress")
+        workbench = agent._session.workbench
+        assert (workbench.sessions, workbench.held, workbench.free_slots) == (["sim-d1-1-s.1"], [], 1)
+        await give(fake, agent)
+        await fake.heard("complete")
+        go.set()
+        (said,) = await fake.heard("respond")
+        assert (said.data["session_id"], said.data["content"]) == ("sim-d1-1-s", "play")
+
+
 async def test_a_dispatch_that_is_held_or_ended_is_not_run_again(fake, make):
     agent, runs = make(), []
 
