@@ -46,7 +46,7 @@ LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-heade
 
 lock: ## renew the locked versions of everything, and of what the image needs (needs uv)
 	@echo hatchling | uv pip compile $(LOCKED) --upgrade pyproject.toml --extra dev - --output-file requirements.lock
-	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service - \
+	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service --extra tracing - \
 		--output-file deploy/requirements.lock
 
 bench: install ## measure latency and throughput on this machine
