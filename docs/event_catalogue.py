@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hivewire.asyncapi import summary
-from hivewire.events import CATALOGUE, FOREIGN, Event
+from hivewire.events import CATALOGUE, FOREIGN, SIMULATED, Event
 
 FILLED_IN = frozenset({"publisher", "event_id"})
 PAGE = Path(__file__).with_name("events.md")
@@ -23,14 +23,15 @@ An event is published once its service has committed it, on `<hive>.evt.<type>.<
 subject. Fields with a default are left out where they have it.
 
 Those marked *from outside* come from other services and agents, by the command `publish`: they have the fields
-`publisher`, whom nats-server proved, and `event_id`, which the publisher chose and by which a repeat is recognised. An
+`publisher`, whom nats-server proved, and `event_id`, which the publisher chose and by which a repeat is recognised. Those
+marked *in a simulation* are the tick engine's, as the envelope's `source` tells; live messages have the same types. An
 event of a type that is not listed here is kept whole: `unknown` holds its type, `data` what was published.
 """
 
 
 def page() -> str:
     """The whole page."""
-    events = sorted(CATALOGUE.values(), key=lambda event: event.type.partition(".")[0])
+    events = sorted((*CATALOGUE.values(), *SIMULATED.values()), key=lambda event: event.type.partition(".")[0])
     groups = groupby(events, key=lambda event: event.type.partition(".")[0])
     return INTRODUCTION + "".join(_section(entity, group) for entity, group in groups)
 
@@ -40,7 +41,7 @@ def _section(entity: str, events: Iterable[type[Event]]) -> str:
 
 
 def _event(event: type[Event]) -> str:
-    mark = ", from outside" if event.type in FOREIGN else ""
+    mark = ", from outside" if event.type in FOREIGN else ", in a simulation" if event in SIMULATED.values() else ""
     changed = f", version {event.version}" if event.version > 1 else ""
     rows = "".join(f"| `{name}` | {kind} | {default} |\n" for name, kind, default in _fields(event))
     return f"\n### {event.type}{mark}{changed}\n\n{summary(event)}\n\n| field | type | default |\n|---|---|---|\n{rows}"

@@ -16,6 +16,7 @@ from hivewire import codec, inbox
 from hivewire.commands.conversation import RECEIVED_MAX, Ask, Receive, Withdraw
 from hivewire.connection import Connection
 from hivewire.errors import NoAnswer, NotReachable, RefusedError
+from hivewire.events.conversation import ConversationCreated, ConversationDelivered, ConversationReceived
 from hivewire.inbox import ANSWER, QuestionEnded
 from hivewire.reads import OneConversation
 from hivewire.subjects import CONVERSATION, as_token
@@ -83,6 +84,9 @@ def receipts_of(connection: Connection) -> Receipts:
     return Receipts(lambda received: connection.post(CONVERSATION, "receive", received))
 
 
+_GOES_ON = frozenset({ConversationCreated.type, ConversationDelivered.type, ConversationReceived.type})
+
+
 class Asking:
     """The questions that a member waits for. An agent hands on what its inbox brings; others listen here."""
 
@@ -135,7 +139,7 @@ class Asking:
             if not self._listens:
                 subjects = self._connection.subjects
                 subject = subjects.events("conversation.*", as_token(key))
-                listening = await self._connection.listen(subject, lambda *_: self._stir(key))
+                listening = await self._connection.listen(subject, lambda _, body: self._stir(key, body))
             yield waiting
         finally:
             del self._waiting[key]
@@ -160,10 +164,12 @@ class Asking:
         if isinstance(message, QuestionEnded):
             self.hear(message)
 
-    def _stir(self, key: str) -> None:
-        """Something happened to the question: it is worth to look."""
+    def _stir(self, key: str, body: bytes) -> None:
+        """Something happened to the question: if it may have ended, it is worth to look."""
+        envelope = codec.decode_envelope(body)
+        goes_on = isinstance(envelope, codec.Malformed) or envelope.type in _GOES_ON
         waiting = self._waiting.get(key)
-        if waiting is not None and not waiting.done():
+        if waiting is not None and not waiting.done() and not goes_on:
             waiting.cancel()
 
     async def _ended(self, view: ConversationView, heard: "asyncio.Future[QuestionEnded]") -> QuestionEnded:

@@ -16,6 +16,7 @@ from hivewire.commands import command_type
 from hivewire.described import described
 from hivewire.envelope import Envelope
 from hivewire.events import CATALOGUE as EVENTS
+from hivewire.events import SIMULATED
 from hivewire.subjects import REPLY_HEADER, Subjects
 
 SCHEMAS = "#/components/schemas/"
@@ -62,6 +63,10 @@ def _events(subjects: Subjects) -> Iterable[_Channel]:
     for name, event in EVENTS.items():
         address = subjects.events(name, "{entity_id}")
         yield _Channel(f"event.{name}", address, "send", name, event, {"entity_id": f"The {event.key} of the event."})
+    for name, event in SIMULATED.items():
+        address = subjects.events(name, "{entity_id}")
+        about = {"entity_id": f"The {event.key} of the event, whose source is the tick engine."}
+        yield _Channel(f"simulated.{name}", address, "send", name, event, about)
 
 
 def _commands(subjects: Subjects) -> Iterable[_Channel]:

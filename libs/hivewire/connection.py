@@ -92,6 +92,8 @@ class Connection:
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone for good, with the reason."""
+        self.too_large = 0
+        """How many messages were too large to be sent."""
         self._nats = Nats()
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
@@ -299,10 +301,15 @@ class Connection:
         body = self._encode(target.kind, data, key)
         size = len(body) + len(reply_subject) + HEADER_BYTES
         if size > self.message_bytes_max:
+            self.count_too_large(target.kind)
             raise RefusedError(
                 f"{target.kind} is too large: {size} bytes, {self.message_bytes_max} are allowed", status=413
             )
         return self._unanswered.add(key, target, body, reply_subject)
+
+    def count_too_large(self, kind: str) -> None:  # noqa: ARG002  # for those who count by it
+        """A message of this type was too large to be sent."""
+        self.too_large += 1
 
     def _encode(self, kind: str, data: object, key: str) -> bytes:
         try:

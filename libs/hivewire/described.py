@@ -18,7 +18,7 @@ def described(kind: Any) -> Any:
     if kind is msgspec.Raw:
         return Any
     origin, arguments = get_origin(kind), get_args(kind)
-    struct = origin or kind  # a PageOf[TaskView] is a struct too
+    struct = origin or kind
     if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
         return _shadow(kind)
     if origin is Annotated:

@@ -24,6 +24,7 @@ from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
+from hivewire_service import metrics
 from hivewire_service.topology import (
     NANOSECONDS,
     StreamConfig,
@@ -158,6 +159,7 @@ class Bus:
         An oversized message is never handed to the client, which would close its connection for good.
         """
         if len(body) > self.max_payload_bytes:
+            metrics.TOO_LARGE.labels("published").inc()
             log.error("message not published: larger than the server's max_payload", subject=subject, bytes=len(body))
             return False
         try:

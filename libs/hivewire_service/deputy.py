@@ -15,6 +15,7 @@ from hivewire.envelope import Envelope
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
 from hivewire.unanswered import Target
+from hivewire_service import metrics
 from hivewire_service.roles import RESERVED_NAMES, Role
 from hivewire_service.settings import Settings
 
@@ -27,6 +28,11 @@ class Deputy(Connection):
     def __init__(self, url: str, hive: str, sender: str) -> None:
         super().__init__(url, hive, sender)
         self._instance = new_id()
+
+    def count_too_large(self, kind: str) -> None:
+        """A message of this type was too large to be sent."""
+        super().count_too_large(kind)
+        metrics.TOO_LARGE.labels(kind).inc()
 
     async def listen_for_members(self) -> None:
         """Hear the answers for everybody on whose behalf we speak."""

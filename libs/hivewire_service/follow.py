@@ -13,7 +13,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from hivewire import codec
-from hivewire.events import CATALOGUE
+from hivewire.events import of_writer
 from hivewire.inbox import BEAT_TYPE, Beat
 from hivewire_service import metrics
 from hivewire_service.bus import Received, StreamReader
@@ -37,6 +37,7 @@ class Follower:
         self._service = service
         self._writer = writer
         self._types = types
+        self._catalogue = of_writer(writer)
         self._snapshot = snapshot
         self._seen_seq = 0
 
@@ -86,7 +87,7 @@ class Follower:
             return
         if not envelope.source.endswith(f"/{self._writer}"):
             return
-        event = codec.decode_data(envelope, CATALOGUE)
+        event = codec.decode_data(envelope, self._catalogue)
         if isinstance(event, codec.Malformed):
             log.warning("event not understood", type=envelope.type, reason=event.reason)
             return

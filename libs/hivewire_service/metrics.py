@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 COMMANDS = Counter("hivewire_commands_total", "Commands decided.", ["service", "verb", "outcome"])
 EVENTS = Counter("hivewire_events_total", "Events committed.", ["service", "type"])
 REJECTS = Counter("hivewire_rejects_total", "Messages that could not be taken.", ["service"])
+TOO_LARGE = Counter("hivewire_too_large_total", "Messages that were too large and not sent.", ["kind"])
 BATCH_SIZE = Histogram(
     "hivewire_batch_commands",
     "Commands in one commit.",

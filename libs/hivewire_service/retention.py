@@ -19,12 +19,12 @@ import asyncpg
 import structlog
 
 from hivewire import codec, limits
-from hivewire.events import CATALOGUE, Event
+from hivewire.events import CATALOGUE, Event, of_writer
 from hivewire.events.kept import Snapshot
 from hivewire_service.core import Step
 from hivewire_service.queries import load_queries
 from hivewire_service.store import SQL as CHASSIS_SQL
-from hivewire_service.store import Store
+from hivewire_service.store import Store, is_passing
 
 log = structlog.get_logger()
 SQL = load_queries("hivewire_service.queries", "retention.sql")
@@ -120,6 +120,11 @@ class Retention:
                 await self.keep()
             except asyncpg.LockNotAvailableError:
                 log.info("history is being read, it is shortened later", service=self._store.service)
+            except Exception as error:
+                if is_passing(error):
+                    raise
+                # Nothing else depends on it: the service goes on with what it is there for.
+                log.exception("what is old was not let go, it is tried again later", service=self._store.service)
             await asyncio.sleep(EVERY_S)
 
     async def keep(self) -> None:
@@ -208,7 +213,6 @@ class Remains:
         writer: str,
         begins: Mapping[str, str],
         types: Iterable[str] | None = None,
-        catalogue: Mapping[str, type[Event]] = CATALOGUE,
     ) -> None:
         """Read in one transaction.
 
@@ -217,13 +221,12 @@ class Remains:
             writer: whose history it is.
             begins: entity -> the type of its first event, for entities that cannot be understood without it.
             types: the events that matter; without it all of them.
-            catalogue: what the writer's types stand for.
         """
         self._types = None if types is None else sorted(types)
         self._connection = connection
         self._writer = writer
         self._begins = begins
-        self._catalogue = catalogue
+        self._catalogue = of_writer(writer)
         self._through: dict[tuple[str, str], int] = {}
         self._shortened = False
         self.found: list[str] = []

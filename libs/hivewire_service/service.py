@@ -80,8 +80,8 @@ class Parts:
     rows: Rows
     while_owner: tuple[Callable[["Service"], Coroutine[Any, Any, None]], ...] = ()
     """What runs beside the loop as long as it owns the service, feeding `Service.observe`."""
-    meter: Meter = field(default_factory=Meter)
     keeping: Keeping = field(default_factory=Keeping)
+    meter: Meter = field(default_factory=Meter)
 
 
 class Service:
@@ -109,8 +109,8 @@ class Service:
         self.clock = clock
         self._rows = parts.rows
         self._while_owner = parts.while_owner
-        self._meter = parts.meter
         self._retention = Retention(self, parts.keeping, periods, clock.now)
+        self._meter = parts.meter
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas

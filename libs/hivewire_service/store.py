@@ -212,6 +212,9 @@ class Store:
             asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
         """
         async with self.pool.acquire() as connection, connection.transaction():
+            # Whoever commits while a day is dropped waits no longer than this.
+            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
             positions = await connection.fetch(SQL.positions)
             needed = [row["history_from"] for row in positions]
             old = [
@@ -219,15 +222,10 @@ class Store:
                 for part in await connection.fetch(SQL.partitions)
                 if all(since is not None and part["until"] <= since for since in needed)
             ]
-            if not old or not needed:
-                return
-            # Whoever commits meanwhile waits no longer than this.
-            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
-            for part in old:
+            for part in old if needed else ():
                 if not await self._is_published(connection, part["relname"], positions):
                     return
-                await connection.execute(f"DROP TABLE IF EXISTS {part['relname']}")
+                await connection.execute(f"DROP TABLE {part['relname']}")
                 log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
 
     async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:

@@ -34,8 +34,8 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
         core,
         GatewayRows(core, subjects, aftermath),
         while_owner=(follow_beats, aftermath.run, Admission.of(settings).keep),
-        meter=GatewayMeter(core),
         keeping=KEEPING,
+        meter=GatewayMeter(core),
     )
 
 

@@ -30,13 +30,8 @@ def parts(settings: Settings, subjects: Subjects) -> Parts:
     core = Broker(settings.hive, weights, settings.owner_rate, settings.wake_timeout_seconds)
     replayer = Replayer(core, settings)
     beside = (follow_agents, follow_beats, follow_waits, replayer.run)
-    return Parts(
-        core,
-        TaskRows(core, subjects, replayer.committed),
-        while_owner=beside,
-        meter=BrokerMeter(core),
-        keeping=keeping(core),
-    )
+    rows = TaskRows(core, subjects, replayer.committed)
+    return Parts(core, rows, while_owner=beside, meter=BrokerMeter(core), keeping=keeping(core))
 
 
 def read_weights(file: Path) -> dict[str, float]:

@@ -21,13 +21,8 @@ from hivewire_service.settings import Settings
 def parts(_settings: Settings, subjects: Subjects) -> Parts:
     """The core with its rows, fed with what becomes of agents."""
     core = Conversations()
-    return Parts(
-        core,
-        ConversationRows(core, subjects),
-        while_owner=(follow_agents,),
-        meter=ConversationMeter(core),
-        keeping=KEEPING,
-    )
+    rows = ConversationRows(core, subjects)
+    return Parts(core, rows, while_owner=(follow_agents,), meter=ConversationMeter(core), keeping=KEEPING)
 
 
 async def follow_agents(service: Service) -> None:

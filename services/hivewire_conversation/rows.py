@@ -95,13 +95,13 @@ class ConversationRows:
 
     async def _load_agents(self, connection: asyncpg.Connection, named: "Named") -> None:
         seen = self._core.seen
+        """Agents that are known are kept up with by their events; one that registered a moment ago is looked up."""
         wanted = set(named.agents)
         wanted.update(last.agent_id for name in named.tasks if (last := seen.tasks.get(name)))
         wanted.update(attempt.agent_id for name in named.phases for attempt in seen.phases.get(name, ()))
-        found = {row["agent_id"]: agent_of(row) for row in await connection.fetch(SQL.find_agents, sorted(wanted))}
-        for agent_id in wanted - found.keys():
-            seen.agents.pop(agent_id, None)
-        seen.agents.update(found)
+        unknown = sorted(wanted - seen.agents.keys())
+        for row in await connection.fetch(SQL.find_agents, unknown) if unknown else ():
+            seen.agents[row["agent_id"]] = agent_of(row)
 
     def writes(self, committed: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
         """The statements that make the tables equal to the state after `committed`."""

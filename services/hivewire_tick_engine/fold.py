@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from hivewire import codec
-from hivewire.events.simulation import CATALOGUE, SimulationCreated, SimulationEvent, SimulationReset
+from hivewire.events.simulation import SimulationCreated, SimulationEvent, SimulationReset
 from hivewire.subjects import TICK_ENGINE
 from hivewire_service.retention import Remains
 from hivewire_tick_engine.changes import Changes, Message
@@ -31,7 +31,7 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
         begun = {row["simulation_id"]: row for row in await connection.fetch(SQL.known_by_snapshots, TICK_ENGINE)}
         simulations |= {simulation_id: restored(row) for simulation_id, row in begun.items()}
         firsts |= {simulation_id: row["first_seq"] for simulation_id, row in begun.items()}
-        remains = Remains(connection, TICK_ENGINE, _BEGINS, catalogue=CATALOGUE)
+        remains = Remains(connection, TICK_ENGINE, _BEGINS)
         await remains.snapshots()
         async for seq, event in remains.events():
             partly = begun.get(event.simulation_id)

@@ -22,7 +22,8 @@ def parts(settings: Settings, _subjects: Subjects) -> Parts:
     core = TickEngine(targets.keys())
     callables, sessions = Callables(core, targets), Sessions(core, settings)
     rows = SimulationRows(core, callables.committed, sessions.committed)
-    return Parts(core, rows, while_owner=(callables.run, sessions.run), meter=TickMeter(core), keeping=keeping(rows))
+    beside = (callables.run, sessions.run)
+    return Parts(core, rows, while_owner=beside, meter=TickMeter(core), keeping=keeping(rows))
 
 
 DEFINITION = Definition(TICK_ENGINE, parts, READS)

@@ -10,6 +10,7 @@ PARTS = {
     "latency": "completed",
     "throughput": "share_of_floor",
     "events": "events_per_s",
+    "questions": "delivered",
     "idle": "cpu_percent",
     "deciding": "us_with_100_agents",
     "ticks": "persisted_growth",

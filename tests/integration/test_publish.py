@@ -46,6 +46,7 @@ async def test_what_cannot_be_taken_is_among_the_rejects(hive):
         with pytest.raises(RefusedError, match="too large") as refused:
             await ci.publish("log.big", {"data": "x" * 5_000_000})
         assert refused.value.status == 413
+        assert ci.connection.too_large == 1
         rejects = [reject async for reject in ci.rejects()]
         assert len(rejects) == 3
         assert all("odd" in reject.body and reject.sender == "ci" for reject in rejects)

@@ -29,6 +29,7 @@ class Benchmark(StrEnum):
     LOAD = "load"
     THROUGHPUT = "throughput"
     EVENTS = "events"
+    QUESTIONS = "questions"
     IDLE = "idle"
     DECIDING = "deciding"
     TICKS = "ticks"

@@ -26,8 +26,9 @@ from hivewire.events import (
 )
 from hivewire.events.base import Event
 from hivewire.events.foreign import ForeignEvent
+from hivewire.subjects import TICK_ENGINE
 
-__all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "Event", "ForeignEvent"]
+__all__ = ["CATALOGUE", "FOREIGN", "OWN_ENTITIES", "SIMULATED", "Event", "ForeignEvent", "of_writer"]
 
 # Live messages have types of the same names as simulated ones, and go before them.
 _MODULES = (
@@ -40,6 +41,12 @@ CATALOGUE: Mapping[str, type[Event]] = {
 }
 """type -> the struct that the event's `data` holds."""
 
+SIMULATED: Mapping[str, type[Event]] = {
+    name: event for name, event in simulation.CATALOGUE.items() if CATALOGUE[name] is not event
+}
+"""Events of messages in a simulation, which have the types of live ones and tell of their tick. The envelope's source
+says which of the two an event is."""
+
 FOREIGN: Mapping[str, type[ForeignEvent]] = {
     name: event for name, event in CATALOGUE.items() if issubclass(event, ForeignEvent)
 }
@@ -49,3 +56,8 @@ OWN_ENTITIES: frozenset[str] = frozenset(
     name.partition(".")[0] for name, event in CATALOGUE.items() if not issubclass(event, ForeignEvent)
 )
 """Of these, services alone tell, but for the types in `FOREIGN`."""
+
+
+def of_writer(writer: str) -> Mapping[str, type[Event]]:
+    """Type -> the struct that it stands for among the events of one service."""
+    return {**CATALOGUE, **SIMULATED} if writer == TICK_ENGINE else CATALOGUE

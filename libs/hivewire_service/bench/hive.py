@@ -16,6 +16,7 @@ import psutil
 from hivewire.client import Client
 from hivewire.context import Context, find_context
 from hivewire.errors import HivewireError
+from hivewire.membership import join
 from hivewire_service.bench import noop
 from hivewire_service.process import Child, Command
 
@@ -58,7 +59,9 @@ class BenchHive:
         with tempfile.TemporaryDirectory(prefix="hivewire-bench-", ignore_cleanup_errors=True) as folder:
             hive = cls(Path(folder))
             try:
-                await hive._start(hive._up, {}, "ready ", "up", "--data", str(hive._data), "--http-port", "0")
+                await hive._start(
+                    hive._up, {}, "ready ", "hivewire", "up", "--data", str(hive._data), "--http-port", "0"
+                )
                 await asyncio.gather(*(hive._start_agent(f"no-op-{n}", slots) for n in range(1, agents + 1)))
                 yield hive
             finally:
@@ -101,6 +104,12 @@ class BenchHive:
             yield client
 
     @asynccontextmanager
+    async def agent(self, agent_id: str) -> AsyncIterator[Client]:
+        """The client of an agent, which has an inbox."""
+        async with await join(self.context, agent_id, "agent") as connection:
+            yield Client(connection)
+
+    @asynccontextmanager
     async def postgres(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection to the hive's tables."""
         context = self.context
@@ -111,13 +120,17 @@ class BenchHive:
             await connection.close()
 
     @asynccontextmanager
-    async def helper(self, module: str, *arguments: str) -> AsyncIterator[None]:
-        """A process that runs a Python module as long as the context lasts."""
-        child = Child(module, self._run)
+    async def helper(self, module: str, *arguments: str, mark: str = "") -> AsyncIterator[None]:
+        """A process that runs a Python module as long as the context lasts, from when it says `mark`, if that is given."""
+        child = Child(f"{module}-{len(self._readers)}", self._run)  # some run twice
         self._fleet.append(child)
-        await child.start(Command(sys.executable, (sys.executable, "-m", module, *arguments), self._environment))
-        self._readers.append(asyncio.create_task(self._read(child)))
         try:
+            if mark:
+                await self._start(child, {}, mark, module, *arguments)
+            else:
+                argv = (sys.executable, "-m", module, *arguments)
+                await child.start(Command(sys.executable, argv, self._environment))
+                self._readers.append(asyncio.create_task(self._read(child)))
             yield
         finally:
             self._fleet.remove(child)
@@ -140,7 +153,7 @@ class BenchHive:
             "HIVEWIRE_HIVE": context.hive,
             "HIVEWIRE_LOG_FORMAT": "json",
         }
-        await self._start(child, variables, '"started"', "serve", service)
+        await self._start(child, variables, '"started"', "hivewire", "serve", service)
         assert child.pid is not None
         return child.pid
 
@@ -148,11 +161,11 @@ class BenchHive:
         child = Child(agent_id, self._run)
         self._fleet.append(child)
         variables = {noop.ID_VARIABLE: agent_id, noop.SLOTS_VARIABLE: str(slots)}
-        await self._start(child, variables, " is ready", "agent", "run", f"{noop.__name__}:agent")
+        await self._start(child, variables, " is ready", "hivewire", "agent", "run", f"{noop.__name__}:agent")
 
     async def _start(self, child: Child, variables: dict[str, str], mark: str, *arguments: str) -> None:
-        """Start a `hivewire` command and wait until it says `mark`."""
-        argv = (sys.executable, "-m", "hivewire", *arguments)
+        """Run a Python module with its arguments, and wait until it says `mark`."""
+        argv = (sys.executable, "-m", *arguments)
         await child.start(Command(sys.executable, argv, self._environment | variables))
         said = asyncio.get_running_loop().create_future()
         self._readers.append(asyncio.create_task(self._read(child, mark, said)))

@@ -10,6 +10,7 @@ from rich.table import Table
 from hivewire_service.bench.figures import Distribution
 from hivewire_service.bench.latency import Latency
 from hivewire_service.bench.machine import Machine
+from hivewire_service.bench.questions import Questions
 
 
 class Result(Protocol):
@@ -30,19 +31,22 @@ def show(machine: Machine, results: Mapping[str, Result]) -> None:
     )
     for name, result in results.items():
         if isinstance(result, Latency):
-            console.print(_latency(name, result))
+            console.print(_spread(f"{name}: {result.tasks} tasks at {result.tasks_per_s} a second", result))
             console.print(_figures(f"{name}: processor time a task, in us", dict(result.cpu_us)))
+        elif isinstance(result, Questions):
+            console.print(_spread(f"{name}: {result.questions} questions at {result.questions_per_s} a second", result))
         else:
             console.print(_figures(name, msgspec.to_builtins(result)))
         for problem in result.problems:
             console.print(problem, style="red", markup=False)
 
 
-def _latency(name: str, result: Latency) -> Table:
-    title = f"{name}: {result.tasks} tasks at {result.tasks_per_s} a second"
+def _spread(title: str, result: Latency | Questions) -> Table:
     table = _table(title, "until, in ms", *Distribution.__struct_fields__)
-    for what in ("completed", "recorded", "accepted"):
-        table.add_row(what, *(f"{value:.1f}" for value in msgspec.structs.astuple(getattr(result, what))))
+    for what in result.__struct_fields__:
+        spread = getattr(result, what)
+        if isinstance(spread, Distribution):
+            table.add_row(what, *(f"{value:.1f}" for value in msgspec.structs.astuple(spread)))
     return table
 
 
