@@ -338,6 +338,19 @@ async def test_a_result_that_waits_for_approval_outlives_the_owner(driver, conne
     assert await differences(connection) == []
 
 
+@pytest.mark.parametrize("commits_between", [True, False])
+async def test_work_that_is_cancelled_before_its_approval_has_no_result(driver, connection, commits_between):
+    await register(driver, "bob", "bob-1")
+    driver.submit("t1", requires_approval=True)
+    driver.complete("t1", result=msgspec.Raw(b"1"))
+    if commits_between:
+        await driver.commit()
+    driver.ask("cancel", task_id="t1")
+    await driver.commit()
+    assert (await ask(connection, "task", task_id="t1")).result == msgspec.Raw(b"null")
+    assert await differences(connection) == []
+
+
 async def test_a_started_phase_goes_on_with_the_next_owner(driver, connection, monkeypatch):
     monkeypatch.setattr("hivewire_broker.phases.QUEUED_MAX", 2)
     await register(driver, "bob", "bob-1", slots=9)

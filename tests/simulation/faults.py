@@ -21,7 +21,7 @@ async def trouble(hive: "Hive", seconds: float) -> None:
     kinds = chance.sample(KINDS, chance.randint(2, len(KINDS)))
     async with asyncio.TaskGroup() as group:
         while hive.loop.time() < until:
-            await asyncio.sleep(chance.random() * 4)
+            await asyncio.sleep(chance.random() * 3)
             group.create_task(chance.choice(kinds)(hive, chance))
     hive.deaths.clear()
     hive.network.weather = Weather()

@@ -18,6 +18,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 import uuid_utils
+from structlog.testing import capture_logs
 
 import hivewire_agent_gateway.fold
 import hivewire_agent_gateway.main
@@ -27,6 +28,7 @@ import hivewire_conversation.fold
 import hivewire_conversation.main
 import hivewire_tick_engine.fold
 import hivewire_tick_engine.main
+from hivewire.connection import Connection
 from hivewire.errors import HivewireError
 from hivewire_service.settings import Settings
 from simulation import faults, workload
@@ -34,11 +36,11 @@ from simulation.nats.client import Network
 from simulation.nats.server import NatsServer
 from simulation.oracle import Oracle
 from simulation.postgres.database import Database, Session
-from simulation.processes import NumberedTask, Process, deputy, join, make_task, moment, serve
+from simulation.processes import NumberedTask, Process, make_task, moment, open_here, serve
 from simulation.virtual_time import EPOCH_S, VirtualLoop, instead_of_the_machines
 
 TRACE_LINES = 60
-TROUBLE_S = 40.0
+TROUBLE_S = 25.0
 """How long things go wrong."""
 CALM_S_MAX = 900.0
 """By then everything must have come to an end."""
@@ -229,6 +231,18 @@ def run(seed: int, kind: type[Hive] = Hive) -> Outcome:
         loop.close()
 
 
+def run_lot(seeds: range) -> tuple[int, list[str]]:
+    """The steps of some seeds together, and what they found."""
+    steps, found = 0, []
+    with capture_logs():
+        for seed in seeds:
+            try:
+                steps += run(seed).steps
+            except Failed as failed:
+                found.append(str(failed))
+    return steps, found
+
+
 @contextmanager
 def _simulated(seed: int, loop: VirtualLoop) -> Iterator[None]:
     """Time, chance and the ways to the servers are ours."""
@@ -237,9 +251,11 @@ def _simulated(seed: int, loop: VirtualLoop) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(instead_of_the_machines(loop))
         stack.enter_context(patch("hivewire.ids.uuid_utils", _Ids(chance)))
-        stack.enter_context(patch("hivewire.agent.join", join))
-        stack.enter_context(patch("hivewire_agent_gateway.aftermath.deputy", deputy))
+        stack.enter_context(patch.object(Connection, "open", classmethod(open_here)))
         stack.enter_context(patch("hivewire_agent_gateway.aftermath.Outbound", _NoOutbound))
+        stack.enter_context(
+            patch("hivewire_service.service.gc")
+        )  # each owner's collection would take longer than it lives
         logging.getLogger("hivewire").setLevel(logging.CRITICAL + 1)
         try:
             yield

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from hivewire.connection import Connection
 from hivewire.subjects import Subjects
 from hivewire_service.bus import Bus
-from hivewire_service.deputy import Deputy
 from hivewire_service.health import Health
 from hivewire_service.lease import Lease, Term, _Renewal
+from hivewire_service.retention import Periods
 from hivewire_service.run import SENDER, Definition
 from hivewire_service.service import Service
 from hivewire_service.settings import Settings
@@ -200,6 +200,9 @@ class MemoryStore(Store):
         await self._process.machine.on_the_way(back=True)
         return Session(self._process.machine.database, self._process.trip)
 
+    async def drop_history(self) -> None:
+        """There are no partitions, and no simulated history is old enough."""
+
 
 class _RenewalTask(_Renewal):
     """Renews in a task: there is nothing beside the one loop that a busy one could hold up."""
@@ -245,31 +248,20 @@ async def serve(process: Process, definition: Definition, settings: Settings) ->
         clock=process,
         health=Health({}),
         stream_replicas=1,
+        periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
     )
     await service.run()
 
 
 # members --------------------------------------------------------------------------------------------
-async def connect(name: str, hive: str) -> Connection:
-    """A member's connection from the current process."""
-    connection = Connection(URL, hive, name)
+async def open_here(
+    kind: type[Connection], url: str, _: Any = None, *, hive: str = "hive", name: str | None = None, **__: Any
+) -> Connection:
+    """Instead of `Connection.open`: a line from the current process to the simulated server."""
+    connection = kind(url, hive, name or "anonymous")
     connection._nats = _current.get().client()  # type: ignore[assignment]
-    await connection._connect([URL], None, None)
+    await connection._connect([url], None, None)
     return connection
-
-
-async def join(context: Any, name: str, *_: object, **__: object) -> Connection:
-    """Instead of `hivewire.membership.join`."""
-    return await connect(name, context.hive)
-
-
-async def deputy(settings: Settings) -> Deputy:
-    """Instead of `hivewire_service.deputy.deputy`."""
-    line = Deputy(URL, settings.hive, SENDER)
-    line._nats = _current.get().client()  # type: ignore[assignment]
-    await line._connect([URL], None, None)
-    await line.listen_for_members()
-    return line
 
 
 async def cut(process: Process, seconds: float) -> None:

@@ -13,7 +13,7 @@ from hivewire.errors import RefusedError
 from hivewire.ids import new_id
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire.views import SessionBrief
-from simulation.processes import Process, connect
+from simulation.processes import URL, Process
 
 
 class Remote:
@@ -89,7 +89,7 @@ class Remote:
 
 async def work_remotely(_: Process, agent_id: str, slots: int, can: tuple[str, ...], seed: int) -> None:
     """The program of a remote agent."""
-    connection = await connect(agent_id, "hive")
+    connection = await Connection.open(URL, name=agent_id)
     try:
         await Remote(connection, slots, seed).live(can)
     except ExceptionGroup as group:

@@ -18,13 +18,12 @@ from hivewire.errors import HivewireError, RefusedError
 from hivewire.simulation import AgentSpec, SimulationBrief
 from hivewire.subjects import AGENT_GATEWAY, BROKER, TICK_ENGINE
 from hivewire.views import PhaseBrief, SessionBrief, TaskBrief
-from simulation.processes import Process, _current, connect
+from simulation.processes import URL, Process, _current
 from simulation.remote import work_remotely
 
 if TYPE_CHECKING:
     from simulation.hive import Hive
 
-HIVE = "hive"
 PHASES = ("p0", "p1")
 CAPABILITIES = ("python", "review", "docs")
 
@@ -53,14 +52,12 @@ async def work(process: Process, described: Described, seed: int) -> None:
     """Be an agent until somebody takes its place."""
     if described.remote:
         await work_remotely(process, described.agent_id, described.slots, described.can, seed)
-    agent = Agent(
-        described.agent_id, can=described.can, slots=described.slots, context=Context(nats_url="nats://simulated:4222")
-    )
+    agent = Agent(described.agent_id, can=described.can, slots=described.slots, context=Context(nats_url=URL))
 
     @agent.task
     async def handle(task: Any, context: Any) -> Any:
         chance = random.Random(f"{seed} {task.id} {task.attempt}")
-        await asyncio.sleep(chance.random() * 6)
+        await asyncio.sleep(chance.random() * 5)
         if chance.random() < 0.3:
             await context.progress(chance.random(), "on the way")
         if chance.random() < 0.2:
@@ -115,7 +112,7 @@ def plan(chance: random.Random) -> list[Wish]:
     phases = [None, None, *PHASES] if chance.random() < 0.4 else [None]
     latest: dict[str | None, int] = {}
     """Of each task, the number of the last phase that it and all it needs belong to; 0: none."""
-    for number in range(chance.randint(8, 20)):
+    for number in range(chance.randint(6, 16)):
         known = [wish.submit.id for wish in wishes]
         submit = Submit(
             title=f"task {number}",
@@ -137,9 +134,9 @@ def plan(chance: random.Random) -> list[Wish]:
         latest[submit.id] = max(before, own)
         if chance.random() < 0.3:
             submit.concurrency_key, submit.max_concurrent = "one at a time", 1
-        wish = Wish(submit, chance.random() * 25)
+        wish = Wish(submit, chance.random() * 15)
         while chance.random() < 0.25:
-            wish.later.append((chance.random() * 15, *_order(chance, submit.id or "")))
+            wish.later.append((chance.random() * 8, *_order(chance, submit.id or "")))
         wishes.append(wish)
     return wishes
 
@@ -165,7 +162,7 @@ async def send(process: Process, hive: "Hive", wishes: list[Wish], *, rehearses:
     """Send commands until they are answered, and note what was accepted."""
     process.alive = True
     _current.set(process)
-    connection = await connect("operator", HIVE)
+    connection = await Connection.open(URL, name="operator")
     for number, phase in enumerate(PHASES if any(wish.submit.phase_id for wish in wishes) else ()):
         made = CreatePhase(title=phase, id=phase, depends_on=list(PHASES[:number]))
         await connection.command(BROKER, "create_phase", made, PhaseBrief, timeout_s=None)
@@ -184,7 +181,7 @@ async def send(process: Process, hive: "Hive", wishes: list[Wish], *, rehearses:
 
 async def _queue_phases(connection: Connection, wishes: list[Wish]) -> None:
     """Let the phases begin, once most of their tasks are there."""
-    await asyncio.sleep(20)
+    await asyncio.sleep(12)
     for phase in PHASES if any(wish.submit.phase_id for wish in wishes) else ():
         await _try(connection, "queue_phase", OfPhase(phase))
 
@@ -209,7 +206,7 @@ async def _fulfil(connection: Connection, hive: "Hive", wish: Wish) -> None:
 async def _dispatch(connection: Connection, hive: "Hive", agent_id: str, name: str) -> None:
     """A few sessions that serve no task."""
     for number in range(3):
-        await asyncio.sleep(hive.chance.random() * 10)
+        await asyncio.sleep(hive.chance.random() * 6)
         session_id = f"{agent_id}-{name}-{number}"
         dispatch = Dispatch(agent_id=agent_id, id=session_id, content=codec.raw("?"), timeout_seconds=20, max_retries=2)
         try:
@@ -236,7 +233,7 @@ async def _rehearse(connection: Connection, name: str) -> None:
     await connection.command(TICK_ENGINE, "create", create, SimulationBrief, timeout_s=None)
     await connection.command(TICK_ENGINE, "start", Start(name), SimulationBrief, timeout_s=None)
     for tick in range(5):
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         brief = await connection.command(
             TICK_ENGINE, "tick", Tick(name, expected_tick=tick), SimulationBrief, timeout_s=None
         )
@@ -255,7 +252,7 @@ async def close(hive: "Hive") -> None:
     process = hive.add("client last", nothing)
     process.alive = True
     _current.set(process)
-    connection = await connect("operator", HIVE)
+    connection = await Connection.open(URL, name="operator")
     while unfinished := hive.oracle.unfinished():
         for task_id in unfinished:
             status = hive.database.rows_of("task")[task_id,]["status"]
@@ -263,5 +260,15 @@ async def close(hive: "Hive") -> None:
                 await _try(connection, "approve", Approve(task_id))
             elif status == "blocked" or (status == "pending" and _is_held_up(hive, task_id)):
                 await _try(connection, "cancel", Cancel(task_id))
+        for phase in PHASES:  # one that has no tasks is completed by people
+            if _is_empty(hive, phase):
+                await _try(connection, "complete_phase", OfPhase(phase))
         await asyncio.sleep(5)
     await connection.close()
+
+
+def _is_empty(hive: "Hive", phase: str) -> bool:
+    """Whether a phase runs without any task."""
+    row = hive.database.rows_of("phase").get((phase,))
+    tasks = hive.database.rows_of("task").values()
+    return row is not None and row["status"] == "running" and all(task["phase_id"] != phase for task in tasks)

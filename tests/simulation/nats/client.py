@@ -156,6 +156,7 @@ class Client:
         self.connection = 0
         self.is_connected = False
         self.is_closed = False
+        self.last_error: Exception | None = None
         self._callbacks: dict[str, Any] = {}
         self._inboxes = 0
         self._number = 0

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlglot import exp
@@ -15,6 +15,7 @@ Rows = dict[str, Any]
 """By alias, the row that each source contributes. Of an aggregate: under `GROUP` all such rows of its group."""
 Compiled = Callable[[Rows, "Execution"], Any]
 GROUP = "\0group"
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -71,6 +72,8 @@ class Compiler:
     # names and values -------------------------------------------------------------------------------
     def _column(self, node: exp.Column) -> Compiled:
         name, alias = node.name, node.table
+        if name == "ctid":
+            alias = alias or next(iter(self._scope.sources))
         if not alias and not self._scope.has_column(name) and self._scope.has_source(name):
             return lambda rows, _: rows[name]
         alias = alias or self._scope.source_of(name)
@@ -86,6 +89,8 @@ class Compiler:
         return lambda _, run: run.arguments[index]
 
     def _literal(self, node: exp.Literal) -> Compiled:
+        if node.this == "-infinity":
+            return lambda *_: BEFORE_ALL
         value = node.this if node.is_string else float(node.this) if "." in node.this else int(node.this)
         return lambda *_: value
 
@@ -195,6 +200,9 @@ class Compiler:
 
     def _in(self, node: exp.In) -> Compiled:
         value, items = self(node.this), [self(item) for item in node.expressions]
+        if node.args.get("query"):
+            query = self._query(node.args["query"], self._scope)
+            return lambda rows, run: value(rows, run) in [next(iter(row.values())) for row in query.run(run, rows)]
         return lambda rows, run: (
             None if (one := value(rows, run)) is None else any(one == item(rows, run) for item in items)
         )

@@ -100,7 +100,9 @@ class Statements:
         grouped = bool(group) or any(node_.find(exp.AggFunc) for node_ in node.expressions)
         order = self._order(node, compiler)
         limit = compiler(node.args["limit"].expression) if node.args.get("limit") else None
-        distinct = bool(node.args.get("distinct"))
+        distinct = node.args.get("distinct")
+        distinct_on = distinct.args.get("on") if distinct else None
+        firsts = [compiler(one) for one in distinct_on.expressions] if distinct_on else []
 
         def run(execution: Execution, around: Rows) -> list[Row]:
             found = [rows for rows in _combinations(sources, around, execution) if not keep or keep(rows, execution)]
@@ -108,10 +110,12 @@ class Statements:
                 found = _groups(found, keys, around, execution)
             if order:
                 found.sort(key=cmp_to_key(lambda one, other: order(one, other, execution)))
+            if firsts:
+                found = [group[0] for group in _grouped(found, firsts, execution).values()]
             if limit is not None:
                 found = found[: limit(around, execution)]
             made = [dict(zip(columns, (value(rows, execution) for value in values), strict=True)) for rows in found]
-            return list({tuple(row.values()): row for row in made}.values()) if distinct else made
+            return list({tuple(row.values()): row for row in made}.values()) if distinct and not firsts else made
 
         return Statement("SELECT", columns, run)
 
@@ -377,6 +381,7 @@ class Statements:
             for check in self._checks[table.name]:
                 if check({table.name: row}, execution) is False:
                     raise asyncpg.CheckViolationError(f"{table.name}: {row}")
+            row = row | {"ctid": key}
         changes[key] = row
 
     def _check(self, table: Table, node: exp.Expression) -> Compiled:
@@ -406,9 +411,14 @@ def _combinations(sources: list[Source], around: Rows, execution: Execution) -> 
 
 
 def _groups(found: list[Rows], keys: list[Compiled], around: Rows, execution: Execution) -> list[Rows]:
-    groups: dict[Key, list[Rows]] = {}
-    for rows in found:
-        groups.setdefault(tuple(key(rows, execution) for key in keys), []).append(rows)
+    groups = _grouped(found, keys, execution)
     if not keys and not groups:
         return [{**around, GROUP: []}]
     return [{**group[0], GROUP: group} for group in groups.values()]
+
+
+def _grouped(found: list[Rows], keys: list[Compiled], execution: Execution) -> dict[Key, list[Rows]]:
+    groups: dict[Key, list[Rows]] = {}
+    for rows in found:
+        groups.setdefault(tuple(key(rows, execution) for key in keys), []).append(rows)
+    return groups
