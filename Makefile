@@ -49,7 +49,7 @@ lock: ## renew the locked versions of everything, and of what the image needs (n
 	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service --extra tracing - \
 		--output-file deploy/requirements.lock
 
-bench: install ## measure latency and throughput on this machine
+bench: install ## measure latency, throughput, recovery and costs on this machine
 	@$(BIN)/hivewire bench
 
 faults: install ## kill servers and services under load, and count what is lost
@@ -66,7 +66,6 @@ docs-test: install ## do what the tutorial and the how-to pages say
 
 docs: install ## write what of the docs follows from the code: diagrams, references, dashboards
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/python docs/event_catalogue.py
 	@$(BIN)/python docs/metrics_reference.py
 	@$(BIN)/python docs/cli_reference.py
 	@$(BIN)/python docs/settings_reference.py
