@@ -46,10 +46,10 @@ LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-heade
 
 lock: ## renew the locked versions of everything, and of what the image needs (needs uv)
 	@echo hatchling | uv pip compile $(LOCKED) --upgrade pyproject.toml --extra dev - --output-file requirements.lock
-	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service - \
+	@echo hatchling | uv pip compile $(LOCKED) --constraint requirements.lock pyproject.toml --extra service --extra tracing - \
 		--output-file deploy/requirements.lock
 
-bench: install ## measure latency and throughput on this machine
+bench: install ## measure latency, throughput, recovery and costs on this machine
 	@$(BIN)/hivewire bench
 
 faults: install ## kill servers and services under load, and count what is lost
@@ -61,10 +61,14 @@ fuzz: install ## send the HTTP API thousands of made-up requests, valid and not
 cluster-test: install ## kill nodes and services of a cluster under load, and show who took over when
 	@$(BIN)/pytest --quiet --capture=no tests/cluster
 
-docs: install ## draw the state machines of the docs from their tables
+docs-test: install ## do what the tutorial and the how-to pages say
+	@$(BIN)/pytest --quiet tests/docs
+
+docs: install ## write what of the docs follows from the code: diagrams, references, dashboards
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/python docs/event_catalogue.py
 	@$(BIN)/python docs/metrics_reference.py
+	@$(BIN)/python docs/cli_reference.py
+	@$(BIN)/python docs/settings_reference.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 
 clean: ## remove the virtual environment and every cache

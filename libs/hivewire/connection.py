@@ -21,7 +21,7 @@ from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from hivewire import codec, correlation, limits
+from hivewire import codec, correlation, limits, tracing
 from hivewire.commands import command_type
 from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
@@ -239,7 +239,11 @@ class Connection:
             NotReachable: no answer came in time. Whether the command was taken is then unknown.
             BadUsage: `data` is no JSON.
         """
-        return outcome(await self._ask(self._command(service, verb), data, id or new_id(), timeout_s), wanted)
+        key = id or new_id()
+        with tracing.span(
+            "send", command_type(service, verb), correlation.current().traceparent, messaging_message_id=key
+        ):
+            return outcome(await self._ask(self._command(service, verb), data, key, timeout_s), wanted)
 
     async def read(
         self,

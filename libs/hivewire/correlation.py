@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from hivewire import tracing
+
 
 class Correlation(NamedTuple):
     """What an envelope says of it. `traceparent` is that of W3C Trace Context."""
@@ -22,8 +24,9 @@ _current: ContextVar[Correlation] = ContextVar("correlation", default=_NONE)
 
 
 def current() -> Correlation:
-    """The correlation of whatever is sent now."""
-    return _current.get()
+    """The correlation of whatever is sent now; the open span goes before what was said of its trace."""
+    said = _current.get()
+    return said._replace(traceparent=tracing.current() or said.traceparent) if tracing.enabled() else said
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from hivewire import codec, rehearsal
+from hivewire import codec, rehearsal, tracing
 from hivewire.asking import Asking
 from hivewire.commands.broker import CompleteReport, FailReport, ProgressReport, StartReport
 from hivewire.commands.broker import Report as AnyReport
@@ -204,7 +204,11 @@ class Workbench:
     async def _run(self, attempt: Attempt) -> None:
         """Run the handler. Whatever it sends meanwhile is correlated with the task."""
         dispatch = attempt.task.dispatch
-        with correlated(dispatch.correlationid or dispatch.task_id, dispatch.traceparent):
+        labels: dict[str, str | int] = {"hivewire_task": dispatch.task_id, "hivewire_attempt": dispatch.attempt}
+        with (
+            tracing.span("process", "task", dispatch.traceparent, **labels) as traceparent,
+            correlated(dispatch.correlationid or dispatch.task_id, traceparent),
+        ):
             await self._run_correlated(attempt)
 
     async def _run_correlated(self, attempt: Attempt) -> None:

@@ -15,6 +15,8 @@ from hivewire.errors import HivewireError
 Role = Literal["owner", "standby", "door"]
 Check = Callable[[], Awaitable[bool]]
 
+HEAD_BYTES_MAX = 256 * 1024
+"""A request's line and headers. Beyond it the connection is closed by a plain 400, which tells nothing that the door would."""
 GRACE_S = 1
 """Requests that still run when the server stops have as much time."""
 UNREAD_MS_MAX = 30_000
@@ -123,6 +125,8 @@ async def serving(
         timeout_graceful_shutdown=GRACE_S,
         log_config=None,
         access_log=False,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        http="h11",
         proxy_headers=False,
         date_header=False,
         server_header=False,

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from hivewire import codec
+from hivewire import codec, tracing
+from hivewire.commands import command_type
 from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
@@ -49,7 +50,7 @@ from hivewire_service.store import (
     Unit,
     is_passing,
 )
-from hivewire_service.topology import StreamState, command_stream
+from hivewire_service.topology import NANOSECONDS, StreamState, command_stream
 from hivewire_service.turn import BatchFailed, Chore, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
 
@@ -356,6 +357,8 @@ class Service:
                 raise
             raise BatchFailed(turn.taken, error) from error
         self._count(turn)
+        if tracing.enabled():
+            self._trace(turn)
         await self._publish(turn)
         if chore is not None and not chore.done.done():
             chore.done.set_result(bool(turn.stored or turn.records))
@@ -528,6 +531,17 @@ class Service:
         except CONNECTION_ERRORS as error:
             log.warning("inbox messages not sent, they follow on the next beats", error=str(error))
         await self._outbox.publish(turn.stored)
+
+    def _trace(self, turn: Turn) -> None:
+        """A span for each command, from when it was taken up until it was committed."""
+        since_ns = int(turn.now.timestamp() * NANOSECONDS)
+        for command in (taken.command for taken in turn.taken if taken.command):
+            what = command_type(self.name, command.verb)
+            batch: dict[str, str | int] = {
+                "messaging_message_id": command.id,
+                "messaging_batch_message_count": len(turn.taken),
+            }
+            tracing.record(what, command.traceparent, since_ns, **batch)
 
     def _count(self, turn: Turn) -> None:
         turn.count(self.name)

@@ -21,17 +21,18 @@ _DIGITS: Final = 4
 _SHIFT_DIGITS: Final = 6
 _LEAD_MIN: Final = 1e-15
 """Stands for no lead at all where leads are divided by."""
+_NEVER: Final = float("inf")
 _EACH_FACTOR: Final = np.arange(len(FACTORS))
 
 
-class Shift(msgspec.Struct, array_like=True):
+class Shift(msgspec.Struct, array_like=True, gc=False):
     """A change of a weight, and the agent that would win with it."""
 
     change: float
     agent_id: str
 
 
-class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Decision(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The record of one choice: the best candidates with their factors, the others counted by what stopped them.
 
     `shifts` says for each factor by how much its weight, the others scaled so that the sum stays 1, would have to change
@@ -102,10 +103,14 @@ class Shifts:
         )
         shifts: list[Shift | None] = []
         for (room, floor), above, below, first, last in ends:
-            rise = room / (1.0 + above) if above > 0.0 and room else np.inf
-            fall = -room / (1.0 + below) if below <= floor and room else np.inf
-            change, place = (rise, first) if rise <= fall else (-fall, last)
-            shifts.append(None if abs(change) == np.inf else Shift(round(change, _SHIFT_DIGITS), scored.name(place)))
+            rise = room / (1.0 + above) if above > 0.0 and room else _NEVER
+            fall = -room / (1.0 + below) if below <= floor and room else _NEVER
+            if rise == fall == _NEVER:
+                shifts.append(None)
+            elif rise <= fall:
+                shifts.append(Shift(round(rise, _SHIFT_DIGITS), scored.name(first)))
+            else:
+                shifts.append(Shift(-round(fall, _SHIFT_DIGITS), scored.name(last)))
         return shifts
 
 

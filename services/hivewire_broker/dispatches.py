@@ -6,7 +6,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, tracing
 from hivewire.commands import command_type
 from hivewire.commands.agent_gateway import Wake
 from hivewire.envelope import Envelope
@@ -29,6 +29,7 @@ from hivewire_broker.stored import created_of, dispatch_of
 from hivewire_broker.waking import WakeAgent
 from hivewire_service.core import Message
 from hivewire_service.roles import RESERVED_NAMES, Role
+from hivewire_service.topology import NANOSECONDS
 
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Contents of tasks that are kept at hand for their dispatch."""
@@ -105,6 +106,10 @@ class Dispatches:
     def _dispatch(self, created: TaskCreated, send: TaskAssigned | Resend) -> Message:
         task = self._broker.state.tasks[send.task_id]
         data = dispatch_of(created, task, task.attempts[send.attempt - 1])
+        if tracing.enabled() and isinstance(send, TaskAssigned):
+            labels: dict[str, str | int] = {"hivewire_task": send.task_id, "hivewire_attempt": send.attempt}
+            assigned_ns = int(send.assigned_at.timestamp() * NANOSECONDS)
+            data.traceparent = tracing.record("assign", created.traceparent, assigned_ns, **labels)
         return self._message(send.agent_id, TASK, f"{send.task_id}.{send.attempt}", data)
 
     def _cancel(self, tell: TellCancel) -> Message:

@@ -38,7 +38,7 @@ _NO_HISTORY: Final = History()
 _ROWS_MIN: Final = 64
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     """The agent that gets a task. One that was named has neither score nor record."""
 
     agent_id: str

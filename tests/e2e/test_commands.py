@@ -314,3 +314,25 @@ def test_what_cannot_be_done_is_said_in_one_line(up: Up, arguments, exits):
 def test_without_a_hive_every_command_says_so(own_up: Up):
     line = own_up.error("tasks", exits=3)
     assert "hivewire up" in line
+
+
+def test_an_event_of_another_service_is_published_and_listed(up: Up, skill):
+    data = json.dumps({"task_id": skill, "conflicting_files": ["a.py"]})
+    published = up.json("events", "publish", "merge.conflicted", "--data", data, "--id", f"e-{skill}")
+    assert published["recorded"]
+    assert not up.json("events", "publish", "merge.conflicted", "--data", data, "--id", f"e-{skill}")["recorded"]
+    (event,) = up.json("events", "--type", "merge.conflicted", "--entity", skill)
+    assert event["data"]["conflicting_files"] == ["a.py"]
+    assert "told by the hive's services alone" in up.error("events", "publish", "task.completed", exits=4)
+
+
+def test_the_queue_and_a_task_are_shown_as_they_were(up: Up, skill):
+    task = up.submit("for later", "--needs", skill)
+    then = up.task(task)["updated_at"]
+    up.run("cancel", task)
+    assert up.task(task)["status"] == "cancelled"
+    assert up.json("task", task, "--as-of", then)["status"] == "pending"
+    waited = up.json("queue", "--as-of", then)["items"]
+    assert task in {item["task_id"] for item in waited}
+    assert task not in {item["task_id"] for item in up.json("queue")["items"]}
+    assert "history begins at" in up.error("queue", "--as-of", "2020-01-01T00:00:00Z", exits=4)

@@ -2,17 +2,15 @@
 
 import importlib.util
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from e2e.up import Up
+from e2e.walk import walk
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LINK = re.compile(r"\]\(([^)#\s]+)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
@@ -20,29 +18,17 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 def test_the_tour_of_the_readme_works(up: Up, tmp_path):
     tour = (ROOT / "README.md").read_text().partition("## A quick tour")[2].partition("\n## What you can rely on")[0]
     tour = tour.replace("localhost:8600", f"localhost:{up.http_port}")
-    script = "trap 'echo \"$BASH_COMMAND\" >> failed' ERR\n" + "".join(
-        _as_script(*block) for block in BLOCK.findall(tour)
-    )
-    walking = up.spawn(["bash", "-c", f"cd {tmp_path}; {script}\nkill $(jobs -p); wait"], stdout=subprocess.PIPE)
-    told, _ = walking.communicate(timeout=100)
-    failed = (tmp_path / "failed").read_text().splitlines()
-    assert len(failed) == 1, failed
+    told, errors, failed = walk(up, tour, tmp_path)
+    assert len(failed) == 1, errors
     assert "--payload null" in failed[0]
     assert told.splitlines()[0] == "6"
     for part in ("task.completed", "latin", "dead_lettered", "{'verdict': 'ok', 'pr': 42}", "all is well", "forty-two"):
         assert part in told
 
 
-def _as_script(language: str, body: str) -> str:
-    """A block as shell lines: Python is put into the file that its first line names."""
-    if language == "python":
-        name = FILE_NAME.match(body)
-        assert name, body
-        return f"cat > {name[1]} <<'END'\n{body}END\n"
-    return body
-
-
-@pytest.mark.parametrize("script", ["generate", "event_catalogue", "metrics_reference"])
+@pytest.mark.parametrize(
+    "script", ["generate", "event_catalogue", "metrics_reference", "cli_reference", "settings_reference"]
+)
 def test_generated_pages_are_what_the_code_says(script: str):
     spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     generator = importlib.util.module_from_spec(spec)

@@ -78,7 +78,9 @@ async def remote_agent(name: str, token: str, ports: list[int], answered: Counte
                     await bridge.send(register)
                     async for text in bridge:
                         message = json.loads(text)
-                        if message["type"] == "dispatch":
+                        if message["type"] == "heartbeat":
+                            await bridge.send(json.dumps({"type": "heartbeat", "agent_id": name}))
+                        elif message["type"] == "dispatch":
                             answered[message["message_id"]] += 1
                             answer = {"type": "response", "message_id": message["message_id"], "agent_id": name}
                             await bridge.send(json.dumps(answer | {"content": message["content"]}))

@@ -151,8 +151,10 @@ async def test_rows_outlive_their_events_and_go_after_their_time(hive, tables):
     async with services(hive, 100):
         await live_a_little(hive)
     assert await differences(tables) == []
-    async with services(hive, 50):
+    async with services(hive, 50), connected(hive, "publisher", "pub") as pub:
         await shortened(hive, tables, 50)
+        again = await Client(pub).publish(MergeCompleted(task_id="t1"), id="e1")
+        assert not again.recorded, "the same event is known although history has forgotten it"
     kinds = {row["type"] for row in await tables.fetch("SELECT DISTINCT type FROM event")}
     assert {"session.snapshot", "agent.snapshot", "conversation.snapshot", "graph.set"} <= kinds
     assert not kinds & {"session.created", "agent.spawned", "conversation.created", "simulation.created"}

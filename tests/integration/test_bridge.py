@@ -114,6 +114,7 @@ async def test_a_bad_first_message_closes_the_connection(world, message, code):
         ("garbler", "garbage", 4004),
         ("binary", b"\x00\xff", 4004),
         ("dancer", '{"type":"dance"}', 4004),
+        ("accents", f'{{"type":"{"é" * 200}"}}', 4004),
         ("liar", '{"type":"heartbeat","agent_id":"eve"}', 4004),
         ("twin", '{"type":"register","agent_id":"twin"}', 4004),
         ("terse", '{"type":"response","agent_id":"terse"}', 4004),

@@ -6,7 +6,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from hivewire import exit_codes
+from hivewire import exit_codes, tracing
 from hivewire.cli import (
     agents,
     backup,
@@ -56,6 +56,7 @@ def version() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
+    tracing.set_up("-".join(arguments[1:2] if arguments[:1] == ["serve"] else arguments[:1]))
     try:
         status = app(list(arguments), prog_name="hivewire", standalone_mode=False)
     except HivewireError as error:

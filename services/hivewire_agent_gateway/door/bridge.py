@@ -48,6 +48,7 @@ WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 SAID_AT_ONCE_MAX: Final = 64
 CLOSE_S_MAX: Final = 5.0
 """For so long a slow reader is waited for to tell it why its connection is closed."""
+REASON_BYTES_MAX: Final = 123
 BY_PEER: Final = "peer"
 BRIDGED: Final = "bridged"
 
@@ -59,6 +60,11 @@ class Closed(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+    @property
+    def told(self) -> str:
+        """As much of the reason as a close frame holds."""
+        return self.reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
 
 
 class Bridged(msgspec.Struct):
@@ -101,10 +107,10 @@ class Bridges:
             await bridge.run()
         except Closed as error:
             closed = error
-        except HivewireError as error:
-            closed = Closed(frames.TRY_LATER, str(error))
         except WebSocketDisconnect as error:
             gone = error
+        except (HivewireError, *CONNECTION_ERRORS) as error:
+            closed = Closed(frames.TRY_LATER, str(error) or type(error).__name__)
         finally:
             if bridge is not None:
                 await self._end(bridge, closed or gone)
@@ -114,7 +120,7 @@ class Bridges:
         log.info("bridge closed", agent=bridge and bridge.agent_id, code=closed.code, reason=closed.reason)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(CLOSE_S_MAX):
-                await websocket.close(closed.code, closed.reason[:120])
+                await websocket.close(closed.code, closed.told)
 
     async def _prove(self, websocket: WebSocket, register: frames.Register) -> "Bridge":
         place = self._place
@@ -142,11 +148,7 @@ class Bridges:
         named = register.metadata.get("instance")
         if isinstance(named, str) and is_token(named):
             return named
-        try:
-            known = await self._place.pool.fetchval(SQL.present_instance, register.agent_id)
-        except CONNECTION_ERRORS as error:
-            raise Closed(frames.TRY_LATER, f"Postgres does not answer: {error}") from None
-        return known or new_id()
+        return await self._place.pool.fetchval(SQL.present_instance, register.agent_id) or new_id()
 
     async def _end(self, bridge: "Bridge", why: "Closed | WebSocketDisconnect | None") -> None:
         if self._open.get(bridge.agent_id) is bridge:

@@ -16,6 +16,7 @@ OWN = (
 
 BUS_ONLY = {
     ("broker", "report_batch"),  # many reports in one message
+    ("agent-gateway", "disconnected"),  # a door says it
     ("agent-gateway", "progress"),  # of a session: WebSocket
     ("agent-gateway", "disconnected"),  # a door tells it of its bridges
     ("conversation", "receive"),  # an inbox says what it took

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -73,32 +72,28 @@ async def _frames(call: Call, query: reads.ListEvents, cursor: Cursor | None) ->
     seqs = dict(cursor.seqs) if cursor else {}
     place = call.place
     ends = [asyncio.ensure_future(one) for one in (place.closing.wait(), place.callers.until_revoked(call.caller.id))]
-    async with contextlib.aclosing(history.follow(call.place.line, query, AGENT_GATEWAY)) as events:
-        coming = asyncio.ensure_future(anext(events))
-        try:
-            yield b": connected\n\n"
-            while True:
-                await asyncio.wait({coming, *ends}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-                if any(end.done() for end in ends):
-                    return
-                if not coming.done():
-                    yield b": keep-alive\n\n"
-                    continue
-                event = coming.result()
-                coming = asyncio.ensure_future(anext(events))
-                if event.seq > seqs.get(event.writer, 0):
-                    seqs[event.writer] = event.seq
-                    yield _frame(event, Cursor(event.time, seqs))
-        except HivewireError:
-            return
-        finally:
-            await _end(coming, *ends)
-
-
-async def _end(*tasks: "asyncio.Future[Any]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    events = history.follow(place.line, query, AGENT_GATEWAY)
+    coming = asyncio.ensure_future(anext(events))
+    try:
+        yield b": connected\n\n"
+        while True:
+            await asyncio.wait({coming, *ends}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if any(end.done() for end in ends):
+                return
+            if not coming.done():
+                yield b": keep-alive\n\n"
+                continue
+            event = coming.result()
+            coming = asyncio.ensure_future(anext(events))
+            if event.seq > seqs.get(event.writer, 0):
+                seqs[event.writer] = event.seq
+                yield _frame(event, Cursor(event.time, seqs))
+    except HivewireError:
+        return
+    finally:
+        # Nothing is awaited here, where a reader who has gone would cut it short. What is cancelled cleans up itself.
+        for waiting in (coming, *ends):
+            waiting.cancel()
 
 
 def _frame(event: views.EventView, cursor: Cursor) -> bytes:
