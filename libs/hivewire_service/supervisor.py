@@ -28,7 +28,7 @@ from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, port_is_free
 from hivewire_service.migrations import migrate
-from hivewire_service.process import Child, Command, end_orphans
+from hivewire_service.process import Child, Command
 from hivewire_service.roles import RESERVED_NAMES, Role
 from hivewire_service.side_by_side import end, until_first_ends
 
@@ -39,7 +39,6 @@ SERVICES = (BROKER, AGENT_GATEWAY, TICK_ENGINE, CONVERSATION)
 
 SERVICE_GRACE_S = 2.5
 """For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
-AGENT_GRACE_S = 0.5
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 LIVED_S = 10.0
@@ -181,8 +180,6 @@ class Supervisor:
             await self._fleet.child.stop(SERVICE_GRACE_S)
         await asyncio.gather(*(service.child.stop(SERVICE_GRACE_S) for service in self._services))
         await self._stack.stop()
-        # Agents that were woken here: they were told to stop when the gateway ended.
-        await end_orphans(self._folder.run, AGENT_GRACE_S)
 
 
 async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:

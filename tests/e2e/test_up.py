@@ -77,9 +77,11 @@ def test_after_a_killed_up_the_next_one_ends_its_orphans_and_goes_on(own_up: Up)
 
 
 def test_a_data_directory_in_use_is_refused_and_the_first_up_not_disturbed(up: Up, own_up: Up):
+    running = up.processes()
     line = own_up.error("up", "--data", str(up.data), "--http-port", str(own_up.http_port), exits=1)
     assert "in use" in line
     assert str(up.process.pid) in line
+    assert up.processes() == running
     assert up.json("doctor")
 
 

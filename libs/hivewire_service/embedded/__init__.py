@@ -22,6 +22,8 @@ __all__ = ["DataFolder", "Embedded", "NatsServer", "Postgres"]
 
 STOP_GRACE_S = 1.0
 """Given to a server for each of its stop signals."""
+REST_GRACE_S = 0.5
+"""Given to what else was started here, which was told to stop before: agents that were woken."""
 
 
 class Embedded:
@@ -32,6 +34,7 @@ class Embedded:
         self.nats = NatsServer(self.folder)
         self.postgres = Postgres(self.folder)
         self._claim = ExitStack()
+        self._claimed = False
         self.orphans: list[str] = []
         """Names of processes that an earlier, killed owner of the directory had left and that were ended."""
 
@@ -43,6 +46,7 @@ class Embedded:
         """
         self.folder.prepare()
         self._claim.enter_context(self.folder.claimed())
+        self._claimed = True
         try:
             self.orphans = await end_orphans(self.folder.run, STOP_GRACE_S)
             # Both are waited for, so that none is still starting when a failure of the other stops it.
@@ -55,8 +59,11 @@ class Embedded:
             raise
 
     async def stop(self) -> None:
-        """Stop both servers and release the directory."""
+        """Stop both servers and whatever else was started here, and release the directory."""
         await asyncio.gather(self.nats.child.stop(STOP_GRACE_S), self.postgres.child.stop(STOP_GRACE_S))
+        if self._claimed:  # else what is recorded there belongs to somebody else
+            await end_orphans(self.folder.run, REST_GRACE_S)
+            self._claimed = False
         self._claim.close()
 
     async def __aenter__(self) -> Self:
