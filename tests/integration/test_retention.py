@@ -84,8 +84,10 @@ def retention(turns: Turns, periods: Periods = PERIODS, kept: Keeping | None = N
 
 
 async def days(connection: asyncpg.Connection) -> list[str]:
-    rows = await connection.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
-    return [row["name"].partition("event_")[2] for row in rows if "event_2" in row["name"] and "idx" not in row["name"]]
+    rows = await connection.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'event'::regclass ORDER BY 1"
+    )
+    return [row["name"].removeprefix("event_") for row in rows]
 
 
 def first_day(now: datetime) -> str:
