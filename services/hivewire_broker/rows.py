@@ -283,11 +283,7 @@ async def read_state(connection: asyncpg.Connection) -> State:
     live = [task async for chunk in read_tasks(connection, state, SQL.load_live) for task in chunk]
     state.add_all(live)
     for task in live:
-        if task.open_attempt is not None:
-            state.hold(task)
-        if task.waits_for is not None and task.waits_until is not None:
-            state.wait_for(task, task.waits_for)
-        state.settle(task)
+        state.take_up(task)
     state.to_review.extend(task.task_id for task in live if task.depends_on)
     for phase in state.phases.values():
         if phase.started_at is not None and phase.status != "completed":

@@ -15,42 +15,23 @@ from hivewire.events.kept import (
     TaskSnapshot,
 )
 from hivewire.events.task import TaskAssigned, TaskCreated
-from hivewire.views import TaskStatus
 from hivewire_broker.evolve import evolve
 from hivewire_broker.phase import Initiative, Phase
 from hivewire_broker.replays import Replay
 from hivewire_broker.state import History, State
-from hivewire_broker.task import Attempt, Task
+from hivewire_broker.task import Standing, Task
 
 
-class KeptTask(msgspec.Struct, kw_only=True, omit_defaults=True):
+class KeptTask(Standing, kw_only=True, omit_defaults=True):
     """A task as a snapshot holds it. `created` says what is known of it by then, without the payload."""
 
     created: TaskCreated
     ordinal: int
     updated_at: datetime
-    status: TaskStatus
-    queued: bool = False
-    unmatched: bool = False
-    retries_used: int = 0
-    lost_count: int = 0
-    retry_at: datetime | None = None
-    deadline: datetime | None = None
-    blocked_by: str | None = None
-    reason: str | None = None
-    feedback: str | None = None
-    error: str | None = None
-    progress: float | None = None
-    progress_message: str | None = None
-    ended_at: datetime | None = None
-    attempts: tuple[Attempt, ...] = ()
     assigned: list[TaskAssigned] = []
 
 
-STOOD = tuple(
-    name for name in KeptTask.__struct_fields__ if name not in {"created", "ordinal", "updated_at", "assigned"}
-)
-"""What of a task changes while it lives."""
+STOOD = Standing.__struct_fields__
 
 _tasks = msgspec.json.Decoder(KeptTask)
 _phases = msgspec.json.Decoder(Phase)
@@ -88,9 +69,7 @@ def restore_tasks(state: State, kept_tasks: Sequence[KeptTask]) -> None:
             state.end(task)
             continue
         state.watch_dependencies(task)
-        if task.open_attempt is not None:
-            state.hold(task)
-        state.settle(task)
+        state.take_up(task)
 
 
 def _restored(state: State, kept: KeptTask) -> Task:

@@ -200,6 +200,14 @@ class State:
         self.changed_agents.add(agent_id)
         self.slots_freed = True
 
+    def take_up(self, task: Task) -> None:
+        """A live task was added as it stood: its agent, or the one that it waits for, and its place in line follow."""
+        if task.open_attempt is not None:
+            self.hold(task)
+        if task.waits_for is not None and task.waits_until is not None:
+            self.wait_for(task, task.waits_for)
+        self.settle(task)
+
     def bring_back(self, task: Task) -> None:
         """Others of the task's key may have room now."""
         if task.concurrency_key is not None:

@@ -1,13 +1,16 @@
-"""The transitions of tasks, attempts, phases, initiatives and replays: a table each. An event without an entry is refused and changes nothing.
+"""The transitions of tasks, attempts, phases, initiatives and replays: a table each. An event without an entry is refused
+and changes nothing.
 
 The keys are a status (None: not there yet) and an event's type; the value is the status that follows. Code that decides
 asks these tables, code that evolves obeys them, and the diagrams in the docs are drawn from them.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from hivewire.views import AttemptStatus, InitiativeStatus, PhaseStatus, ReplayStatus, TaskStatus
+
+S = TypeVar("S", bound=str)
 
 TaskTable = Mapping[TaskStatus | None, Mapping[str, TaskStatus]]
 AttemptTable = Mapping[AttemptStatus | None, Mapping[str, AttemptStatus]]
@@ -143,16 +146,20 @@ class IllegalTransition(Exception):
     """An event does not fit the status that it found. No service writes such an event."""
 
 
+def _next(table: Mapping[S | None, Mapping[str, S]], status: S | None, event_type: str, what: str) -> S:
+    try:
+        return table[status][event_type]
+    except KeyError:
+        raise IllegalTransition(f"{event_type} cannot happen to {what} that is {status or 'not there'}") from None
+
+
 def next_task_status(status: TaskStatus | None, event_type: str) -> TaskStatus:
     """The status of a task after an event.
 
     Raises:
         IllegalTransition: the event cannot happen to a task in this status.
     """
-    try:
-        return TASK[status][event_type]
-    except KeyError:
-        raise IllegalTransition(f"{event_type} cannot happen to a task that is {status or 'not there'}") from None
+    return _next(TASK, status, event_type, "a task")
 
 
 def next_attempt_status(status: AttemptStatus | None, event_type: str) -> AttemptStatus:
@@ -161,10 +168,7 @@ def next_attempt_status(status: AttemptStatus | None, event_type: str) -> Attemp
     Raises:
         IllegalTransition: the event cannot happen to an attempt in this status.
     """
-    try:
-        return ATTEMPT[status][event_type]
-    except KeyError:
-        raise IllegalTransition(f"{event_type} cannot happen to an attempt that is {status or 'not there'}") from None
+    return _next(ATTEMPT, status, event_type, "an attempt")
 
 
 def next_phase_status(status: PhaseStatus | None, event_type: str) -> PhaseStatus:
@@ -173,10 +177,7 @@ def next_phase_status(status: PhaseStatus | None, event_type: str) -> PhaseStatu
     Raises:
         IllegalTransition: the event cannot happen to a phase in this status.
     """
-    try:
-        return PHASE[status][event_type]
-    except KeyError:
-        raise IllegalTransition(f"{event_type} cannot happen to a phase that is {status or 'not there'}") from None
+    return _next(PHASE, status, event_type, "a phase")
 
 
 def next_initiative_status(status: InitiativeStatus | None, event_type: str) -> InitiativeStatus:
@@ -185,12 +186,7 @@ def next_initiative_status(status: InitiativeStatus | None, event_type: str) -> 
     Raises:
         IllegalTransition: the event cannot happen to an initiative in this status.
     """
-    try:
-        return INITIATIVE[status][event_type]
-    except KeyError:
-        raise IllegalTransition(
-            f"{event_type} cannot happen to an initiative that is {status or 'not there'}"
-        ) from None
+    return _next(INITIATIVE, status, event_type, "an initiative")
 
 
 def next_replay_status(status: ReplayStatus | None, event_type: str) -> ReplayStatus:
@@ -199,7 +195,4 @@ def next_replay_status(status: ReplayStatus | None, event_type: str) -> ReplaySt
     Raises:
         IllegalTransition: the event cannot happen to a replay in this status.
     """
-    try:
-        return REPLAY[status][event_type]
-    except KeyError:
-        raise IllegalTransition(f"{event_type} cannot happen to a replay that is {status or 'not there'}") from None
+    return _next(REPLAY, status, event_type, "a replay")

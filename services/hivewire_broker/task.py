@@ -70,7 +70,31 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
         return self.status in OPEN
 
 
-class Task(msgspec.Struct, kw_only=True, gc=False):
+class Standing(msgspec.Struct, kw_only=True, gc=False):
+    """What of a task changes while it lives, and is stored."""
+
+    status: TaskStatus = "pending"
+    queued: bool = False
+    unmatched: bool = False
+    retries_used: int = 0
+    lost_count: int = 0
+    retry_at: datetime | None = None
+    waits_for: str | None = None
+    """The agent that was woken for it, until it is given to one."""
+    waits_until: datetime | None = None
+    """As long as it waits for that agent: until then at most."""
+    blocked_by: str | None = None
+    reason: str | None = None
+    feedback: str | None = None
+    error: str | None = None
+    progress: float | None = None
+    progress_message: str | None = None
+    ended_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    deadline: datetime | None = None
+
+
+class Task(Standing, kw_only=True, gc=False):
     """One task. `ordinal` counts tasks in the order of their creation and never changes."""
 
     task_id: str
@@ -99,26 +123,6 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     concurrency_key: str | None = None
     max_concurrent: int = 1
     not_before: datetime | None = None
-    deadline: datetime | None = None
-
-    status: TaskStatus = "pending"
-    queued: bool = False
-    unmatched: bool = False
-    retries_used: int = 0
-    lost_count: int = 0
-    retry_at: datetime | None = None
-    waits_for: str | None = None
-    """The agent that was woken for it, until it is given to one."""
-    waits_until: datetime | None = None
-    """As long as it waits for that agent: until then at most."""
-    blocked_by: str | None = None
-    reason: str | None = None
-    feedback: str | None = None
-    error: str | None = None
-    progress: float | None = None
-    progress_message: str | None = None
-    ended_at: datetime | None = None
-    attempts: tuple[Attempt, ...] = ()
 
     # Derived: never stored.
     unmet: int = 0

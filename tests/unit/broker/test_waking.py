@@ -3,9 +3,12 @@
 import pytest
 
 from hivewire.events.agent import AgentWakeFailed
+from hivewire.events.kept import TaskSnapshot
+from hivewire_broker.as_of import Past
 from hivewire_broker.decision import Decision
 from hivewire_broker.fleet import AgentSeen
 from hivewire_broker.presence import FleetSeen
+from hivewire_broker.snapshots import kept_task
 from hivewire_broker.waking import WakeAgent
 from hivewire_broker.why import Waiting, Worker, why
 
@@ -130,3 +133,22 @@ def test_why_tells_who_is_woken_and_who_is_asleep(hive):
     asleep = Worker(hive.broker.fleet.get("bob"), 0)
     other = why(Waiting(**facts, by_name_only=False, attempt=0), None, [asleep], hive.now)
     assert other.sentence == "of the agents that can do it none is free: 1 asleep"
+
+
+def test_a_snapshot_holds_whom_a_task_waits_for(hive):
+    hive.submit("t1")
+    of_task = [event for event in hive.events if event.entity_id == "t1"]
+    past = Past()
+    for event in of_task:
+        past.add(event, hive.now)
+    snapshot = TaskSnapshot(task_id="t1", as_of=hive.now, through=0, state=past.state(ordinal=1))
+    restored = Past()
+    restored.restore(kept_task(snapshot))
+    waiting = hive.task("t1")
+    assert (restored.task.waits_for, restored.task.waits_until) == (waiting.waits_for, waiting.waits_until)
+    assert waiting.waits_for == "bob"
+    hive.spawn("bob", "python", instance="bob-2", policy="on-demand", wake="start-bob")
+    for event in [event for event in hive.events if event.entity_id == "t1"][len(of_task) :]:
+        restored.add(event, hive.now)
+    assert restored.task.status == hive.status("t1") == "assigned"
+    assert restored.task.waits_for is None
