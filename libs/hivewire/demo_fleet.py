@@ -21,6 +21,7 @@ ARTICLE_EVERY_S = 2.0
 ASKED_S_MAX = 20.0
 REVIEWS_THAT_FAIL = 0.15
 QUESTIONS_PER_TEXT = 0.3
+LUCK = random.Random()  # noqa: S311  # the newsroom's: no secret depends on it
 SUBJECTS = ("bees", "harbours", "fog", "orchards", "trams", "comets", "salt", "bridges", "moss", "clocks")
 
 
@@ -43,7 +44,7 @@ def fleet() -> list[Agent]:
 async def _work(context: TaskContext, steps: tuple[str, ...]) -> None:
     for done, step in enumerate(steps):
         await context.progress(done / len(steps), step)
-        await asyncio.sleep(random.uniform(0.2, 1.2))  # noqa: S311  # the work that a real agent would do here
+        await asyncio.sleep(LUCK.uniform(0.2, 1.2))  # the work that a real agent would do here
 
 
 async def _research(task: Task, context: TaskContext) -> dict[str, object]:
@@ -53,15 +54,15 @@ async def _research(task: Task, context: TaskContext) -> dict[str, object]:
 
 async def _write(task: Task, context: TaskContext) -> dict[str, object]:
     await _work(context, ("outline", "draft"))
-    if random.random() < QUESTIONS_PER_TEXT:  # noqa: S311
+    if LUCK.random() < QUESTIONS_PER_TEXT:
         await context.ask("agent:archive", f"How old are {task.payload['about']}?", timeout_s=ASKED_S_MAX)
     await _work(context, ("polish",))
-    return {"words": random.randint(300, 900)}  # noqa: S311
+    return {"words": LUCK.randint(300, 900)}
 
 
 async def _review(task: Task, context: TaskContext) -> dict[str, object]:
     await _work(context, ("reading",))
-    if random.random() < REVIEWS_THAT_FAIL:  # noqa: S311
+    if LUCK.random() < REVIEWS_THAT_FAIL:
         raise ValueError(f"the text about {task.payload['about']} is not clear yet")
     return {"verdict": "print it"}
 

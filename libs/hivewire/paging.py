@@ -53,7 +53,7 @@ async def items(
     """
 
     async def read(asked: Any) -> PageOf[T]:
-        return await connection.read(service, query, asked, PageOf[kind])  # type: ignore[valid-type]
+        return await connection.read(service, query, asked, PageOf[kind])  # type: ignore[valid-type]  # known at run time only
 
     async for item in items_by(read, params, at_most):
         yield item
