@@ -74,6 +74,9 @@ class Core(Protocol):
     naturally_idempotent: frozenset[str]
     """Verbs whose repeats `decide` itself recognises by the entity's name or attempt. The outcome of every other
     verb is stored by command id, and a repeat gets the stored one."""
+    decided_ahead: frozenset[str]
+    """Verbs that may be decided while the turn before is being committed: what they need of the rows (`Rows.load_for`) is
+    in memory if that turn wrote it. Naturally idempotent, all of them."""
 
     def decide(self, command: Command, now: datetime) -> Step | Refusal:
         """What should happen, or why not. Changes nothing."""
@@ -119,4 +122,5 @@ class Rows(Protocol):
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
     ) -> Iterable[Message]:
-        """What is sent to inboxes after the commit. Called with what was committed."""
+        """What is sent to inboxes after the commit. Called with what was committed; where verbs are decided ahead, the
+        state may be one turn further, whose statements `writes` has given."""

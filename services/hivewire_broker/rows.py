@@ -88,6 +88,7 @@ class TaskRows:
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
         """The statements that make the tables equal to the state after `events`."""
+        self._broker.state.turn_is_over()
         changes = Changes(events, records)
         yield from phase_rows.writes(self._broker.state, events)
         yield from replay_rows.writes(self._broker.state.replays, events)
@@ -102,11 +103,13 @@ class TaskRows:
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
     ) -> Iterable[Message]:
         """Dispatches to agents, and what they have to stop."""
-        self._broker.state.forget_old()
-        self._broker.state.results.clear()  # they are in the rows now
+        state = self._broker.state
+        messages = await self._dispatches.messages(connection, events, records)
+        state.results.clear()  # whoever needs them is decided after their commit, and finds them in the rows
+        state.forget_old()
         if self._committed is not None:
             self._committed(events)
-        return await self._dispatches.messages(connection, events, records)
+        return messages
 
 
 class Changes:

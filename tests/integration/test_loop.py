@@ -50,6 +50,7 @@ class Sums:
 
     verbs: ClassVar = {"submit": Add, "start": Add}
     naturally_idempotent: ClassVar = frozenset({"start"})
+    decided_ahead: ClassVar = frozenset({"start"})
 
     def __init__(self) -> None:
         self.sums: dict[str, int] = {}

@@ -45,11 +45,12 @@ def as_text(value: Any) -> str:
 
 def row_to_json(row: dict[str, Any]) -> str:
     """The function of this name."""
-    return to_json({name: json.loads(one) if isinstance(one, JsonText) else one for name, one in row.items()})
+    values = {name: json.loads(one) if isinstance(one, JsonText) else one for name, one in row.items()}
+    return json.dumps(values, default=_json_of, ensure_ascii=False, separators=(",", ":"))
 
 
 def to_json(value: Any) -> str:
-    """JSON as Postgres writes it."""
+    """JSON as Postgres writes a jsonb."""
     return json.dumps(value, default=_json_of, ensure_ascii=False)
 
 
