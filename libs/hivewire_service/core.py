@@ -110,7 +110,7 @@ class Rows(Protocol):
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
         """Replace the core's state by what Postgres holds."""
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring what `decide` needs for these commands and memory does not hold, such as ended tasks."""
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:

@@ -455,7 +455,7 @@ class Service:
         if not self.core.decided_ahead.issuperset(command.verb for command in commands):
             await self._through()
         connection = await self.store.reader()
-        await self._rows.load_for(connection, commands)
+        await self._rows.load_for(connection, commands, turn.now)
         kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
         return await self.store.known_outcomes(connection, kept) if kept else {}
 
