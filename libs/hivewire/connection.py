@@ -139,7 +139,7 @@ class Connection:
         sender = credentials.name if credentials else (name or "anonymous")
         servers = server_urls(url)
         tls = tls or Tls()
-        tls.client_context()
+        tls.check()
         connection = cls(url, hive, sender, tls)
         try:
             await connection._connect(servers, credentials, patience_s)

@@ -10,6 +10,8 @@ from hivewire.errors import BadUsage
 EXPIRED, NOT_YET_VALID = 10, 9
 WRONG_NAME = frozenset({62, 64})
 UNTRUSTED = frozenset({18, 19, 20, 21})
+CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""A server that ended, or a line that broke, in the middle of a handshake: nothing is wrong with TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,15 @@ class Tls:
     def is_wanted(self) -> bool:
         """Whether any of it is named: then nothing may go over the line unencrypted."""
         return any((self.ca, self.cert, self.key))
+
+    def check(self) -> None:
+        """Look at what a client was given, before anything is tried with it.
+
+        Raises:
+            BadUsage: a file is missing or cannot be used.
+        """
+        if self.is_wanted:
+            self.client_context()
 
     def client_context(self) -> ssl.SSLContext:
         """A client's context. The files are read again each time, so renewed ones hold from the next connection on.
@@ -84,7 +95,7 @@ def trouble(error: BaseException | None, *, ca: str, cert: str = "") -> str | No
         if isinstance(error, ssl.SSLCertVerificationError):
             return _unverified(error, ca)
         if isinstance(error, ssl.SSLError):
-            return _broken(error, cert)
+            return None if isinstance(error, CUT_OFF) else _broken(error, cert)
         error = error.__cause__ or error.__context__
     return None
 

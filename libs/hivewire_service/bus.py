@@ -110,7 +110,7 @@ class Bus:
             TopologyError: the server is too old.
             BadUsage: a file of TLS cannot be used.
         """
-        self._tls.client_context()
+        self._tls.check()
         try:
             async with asyncio.timeout(CONNECT_PATIENCE_S):
                 await self._connect()
