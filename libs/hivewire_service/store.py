@@ -15,9 +15,9 @@ import asyncpg
 import msgspec
 import structlog
 
-from hivewire.errors import NotReachable
 from hivewire_service import metrics
 from hivewire_service.core import Write
+from hivewire_service.postgres import CONNECT_ERRORS, failure
 from hivewire_service.queries import load_queries
 from hivewire_service.same_values import sent_once
 
@@ -148,7 +148,8 @@ class Store:
         """Connect the pool.
 
         Raises:
-            NotReachable: Postgres does not answer or refuses the credentials.
+            NotReachable: Postgres does not answer or refuses the credentials, or TLS says not to talk to it.
+            BadUsage: the DSN cannot be used.
         """
         try:
             self.pool = await asyncpg.create_pool(
@@ -158,8 +159,8 @@ class Store:
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings=self._session(),
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise NotReachable(f"Postgres is not reachable: {error}; check HIVEWIRE_POSTGRES_DSN") from error
+        except CONNECT_ERRORS as error:
+            raise failure(error, self._dsn) from error
 
     async def close(self) -> None:
         """Close all connections, at once if need be."""
