@@ -44,8 +44,10 @@ PING_INTERVAL_S = 5
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 0.5
 """A node of a cluster that ends takes its consumers along without a word; only missing heartbeats tell."""
+SILENT_S = 2.0
+"""A reader that heard nothing for so long begins anew."""
 DEAF_S = 7.5
 """After this long without a heartbeat the server is out of reach, even where the connection still stands."""
 RETRY_PAUSE_S = 0.25
@@ -169,7 +171,7 @@ class Bus:
             return False
         return True
 
-    async def api(self, subject: str, request: object = None) -> dict[str, Any]:
+    async def api(self, subject: str, request: object = None, timeout_s: float = API_TIMEOUT_S) -> dict[str, Any]:
         """One request to JetStream's API.
 
         Raises:
@@ -177,7 +179,7 @@ class Bus:
             nats.errors.Error, TimeoutError: it did not answer.
         """
         body = b"" if request is None else msgspec.json.encode(request)
-        answer = await self.client.request(f"$JS.API.{subject}", body, timeout=API_TIMEOUT_S)
+        answer = await self.client.request(f"$JS.API.{subject}", body, timeout=timeout_s)
         decoded: dict[str, Any] = msgspec.json.decode(answer.data)
         if "error" in decoded:
             error = decoded["error"]
@@ -209,9 +211,9 @@ class Bus:
                 ) from error
         return _state(info)
 
-    async def stream_state(self, name: str) -> StreamState:
-        """A stream as it stands."""
-        return _state(await self.api(f"STREAM.INFO.{name}"))
+    async def stream_state(self, name: str, timeout_s: float = API_TIMEOUT_S) -> StreamState:
+        """A stream as it stands. In a cluster its leader answers, so that there is one."""
+        return _state(await self.api(f"STREAM.INFO.{name}", timeout_s=timeout_s))
 
     async def message_ns(self, stream: str, seq: int) -> int | None:
         """The time of a stored message in nanoseconds, or None if it is not there."""
@@ -248,12 +250,17 @@ class Bus:
 
 
 def _state(info: dict[str, Any]) -> StreamState:
-    state = info["state"]
-    return StreamState(info["config"]["name"], info["created"], state["first_seq"], state["last_seq"])
+    config, state = info["config"], info["state"]
+    return StreamState(
+        config["name"], info["created"], state["first_seq"], state["last_seq"], config.get("num_replicas", 1)
+    )
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970."""
+    """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970.
+
+    `seq` 0: it was heard directly, and has no place in the stream.
+    """
 
     stream_created: str
     seq: int
@@ -322,10 +329,20 @@ class StreamReader:
         self._subscription: Subscription | None = None
 
     @property
-    def is_deaf(self) -> bool:
-        """Whether the server has not been heard of, although it should have."""
+    def stream(self) -> StreamState | None:
+        """The stream as it stood when the reading began."""
+        return self._current
+
+    @property
+    def unheard_s(self) -> float:
+        """For how long the server was not heard of, although it should have been."""
         expects = self._subscription is None or self._remaining > 0
-        return expects and time.monotonic() - self._heard > DEAF_S
+        return time.monotonic() - self._heard if expects else 0.0
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the server is out of reach."""
+        return self.unheard_s > DEAF_S
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -451,8 +468,8 @@ class StreamReader:
             try:
                 await asyncio.wait_for(self._broken.wait(), HEARTBEAT_S)
             except TimeoutError:
-                if self._remaining > 0 and time.monotonic() - self._heard > 2 * HEARTBEAT_S + 1:
-                    log.warning("stream is silent, reading anew", seconds=round(time.monotonic() - self._heard, 1))
+                if self.unheard_s > SILENT_S:
+                    log.warning("stream is silent, reading anew", seconds=round(self.unheard_s, 1))
                     return
 
     async def _end(self) -> None:

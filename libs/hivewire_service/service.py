@@ -29,10 +29,11 @@ from hivewire.commands import command_type
 from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
-from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
 from hivewire_service.clock import Clock
 from hivewire_service.core import Command, Core, Refusal, Rows, Step
 from hivewire_service.health import Health
+from hivewire_service.hearing import Hearing
 from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
@@ -68,6 +69,8 @@ WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
 TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
+NONE_ALONE = -1
+"""Commands of the stream have numbers from 1 on, those heard directly have 0."""
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
@@ -130,10 +133,10 @@ class Service:
         self._position = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._one_by_one_until = 0
+        self._one_by_one_until = NONE_ALONE
         self._poison: Taken | None = None
         self._outbox: Outbox
-        self._reader: StreamReader
+        self._reader: Hearing
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -250,7 +253,7 @@ class Service:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
-            self._one_by_one_until = error.batch[-1].received.seq
+            self._one_by_one_until = max(taken.received.seq for taken in error.batch)
             if len(error.batch) == 1:
                 self._poison = self._intake.failed(error.batch[0], error.cause)
         elif isinstance(error, Fenced):
@@ -293,7 +296,7 @@ class Service:
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
-        self._reader = StreamReader(
+        self._reader = Hearing(
             self.bus,
             stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
             filter_subject=self.subjects.commands_of(self.name),
@@ -301,6 +304,7 @@ class Service:
             deliver=self._deliver,
             room=self._has_room,
             silence=self.silence,
+            directly=self.subjects.commands_of(self.name),
         )
         self._pulse = Pulse()
         # What was loaded stays: no later collection has to look at it.
@@ -324,7 +328,8 @@ class Service:
     def _deliver(self, received: Received) -> None:
         self._waiting.append(received)
         self._waiting_bytes += len(received.body)
-        self._last_read = Place(received.stream_created, received.seq, received.ns)
+        if received.seq:
+            self._last_read = Place(received.stream_created, received.seq, received.ns)
         self._wake.set()
 
     # one turn ---------------------------------------------------------------------------------------
@@ -406,6 +411,8 @@ class Service:
             taken.append(self._intake.take(received))
             if received.seq <= self._one_by_one_until:
                 break
+            if received.seq:
+                self._one_by_one_until = NONE_ALONE
         return taken
 
     def _is_decided(self, received: Received) -> bool:
@@ -443,8 +450,18 @@ class Service:
             return {}
         connection = await self.store.owner()
         await self._rows.load_for(connection, commands)
-        kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
+        kept = [
+            (taken.command.id, taken.command.sender)
+            for taken in turn.taken
+            if taken.command and (self._is_kept(taken) or taken.received.seq <= self._reader.repeats_until)
+        ]
         return await self.store.known_outcomes(connection, kept) if kept else {}
+
+    def _is_kept(self, taken: Taken) -> bool:
+        """Whether the outcome is stored. What was heard directly may come again from the stream, behind what its sender
+        said later: then its natural key alone would not tell it from something new."""
+        natural = taken.command is not None and taken.command.verb in self.core.naturally_idempotent
+        return not natural or taken.received.seq == 0 or self._reader.is_direct
 
     def _note_silence(self, now: datetime) -> None:
         silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
@@ -474,7 +491,7 @@ class Service:
         if isinstance(outcome, Refusal) and outcome.rejects:
             turn.rejects.append(Reject(taken.received.subject, command.sender, outcome.error, taken.received.body))
         kind, data = self._reply(turn, taken, outcome)
-        if command.verb not in self.core.naturally_idempotent:
+        if self._is_kept(taken):
             kept = Outcome(command.id, command.sender, kind, bytes(data))
             turn.outcomes.append(kept)
             known[command.id, command.sender] = kept
@@ -510,7 +527,7 @@ class Service:
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
-        last = turn.taken[-1].received if turn.taken else None
+        last = next((taken.received for taken in reversed(turn.taken) if taken.received.seq), None)
         return Position(
             stream_created=last.stream_created if last else now.stream_created,
             command_seq=last.seq if last else now.command_seq,
