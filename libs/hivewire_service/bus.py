@@ -171,6 +171,28 @@ class Bus:
             return False
         return True
 
+    async def round_trip(self, timeout_s: float) -> None:
+        """Return once the server has taken whatever was sent before.
+
+        Not by `flush`: where its answer comes after its timeout, nats-py reads nothing more from the connection.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the server did not answer.
+        """
+        answered = asyncio.Event()
+
+        async def receive(_: Msg) -> None:
+            answered.set()
+
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(inbox, cb=receive)
+        try:
+            await self.client.publish(inbox, b"")
+            async with asyncio.timeout(timeout_s):
+                await answered.wait()
+        finally:
+            await subscription.unsubscribe()
+
     async def api(self, subject: str, request: object = None, timeout_s: float = API_TIMEOUT_S) -> dict[str, Any]:
         """One request to JetStream's API.
 
@@ -319,7 +341,9 @@ class StreamReader:
         self._room = room
         self._silence = silence
         self._broken = asyncio.Event()
-        self._heard = time.monotonic()
+        self._begun = False
+        self._answered = True
+        self._asked = self._heard = time.monotonic()
         self._current: StreamState | None = None
         self._consumer = ""
         self._inbox = ""
@@ -336,7 +360,7 @@ class StreamReader:
     @property
     def unheard_s(self) -> float:
         """For how long the server was not heard of, although it should have been."""
-        expects = self._subscription is None or self._remaining > 0
+        expects = not self._begun or self._remaining > 0
         return time.monotonic() - self._heard if expects else 0.0
 
     @property
@@ -349,20 +373,20 @@ class StreamReader:
         try:
             with self._bus.calling_on_reconnect(self._broken.set):
                 while True:
-                    heard = self._heard
                     await self._begin()
-                    self._silence(time.monotonic() - heard)
                     await self._watch()
         finally:
             await self._end()
 
     async def resume(self) -> None:
         """Fetch more, if nothing is being fetched: called when room was made."""
-        if self._remaining == 0 and self._subscription is not None and self._room():
+        if self._remaining == 0 and self._begun and self._room():
+            self._heard = time.monotonic()  # before, there was nothing to be heard
             await self._request()
 
     async def _begin(self) -> None:
-        while True:
+        self._begun = self._answered = False
+        while not self._begun:
             self._broken.clear()
             try:
                 await self._end()
@@ -373,7 +397,7 @@ class StreamReader:
                 log.debug("stream can't be read yet, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE_S)
             else:
-                return
+                self._begun = True
 
     async def _consume_from(self, stream: str, first: int) -> None:
         self._consumer = f"reader-{new_id()}"
@@ -403,7 +427,7 @@ class StreamReader:
         assert self._current is not None
         self._pull += 1
         self._remaining = PULL_MESSAGES
-        self._heard = time.monotonic()  # before, there was nothing to be heard
+        self._asked = time.monotonic()
         request = {
             "batch": PULL_MESSAGES,
             "max_bytes": PULL_BYTES,
@@ -417,13 +441,10 @@ class StreamReader:
         )
 
     async def _receive(self, message: Msg) -> None:
-        silent_s = time.monotonic() - self._heard
-        self._heard += silent_s
-        if silent_s > DEAF_S:
-            self._silence(silent_s)
         if message.subject.startswith(self._inbox):
             await self._status(message)
             return
+        self._is_heard()
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<waiting>; newer servers put two
         # tokens before the stream and may append more.
         tokens = message.reply.split(".")
@@ -449,13 +470,24 @@ class StreamReader:
         if self._remaining == 0:
             await self.resume()
 
+    def _is_heard(self) -> None:
+        """The reader at the server lives. Word that there is none is no sign of that."""
+        silent_s = time.monotonic() - self._heard
+        self._heard += silent_s
+        if silent_s > DEAF_S or not self._answered:
+            self._silence(silent_s)
+        self._answered = True
+
     async def _status(self, message: Msg) -> None:
         """Heartbeat (100), end of a pull request (404, 408, most 409), or the end of the consumer (the rest)."""
         code = (message.headers or {}).get("Status", "")
         text = (message.headers or {}).get("Description", "")
+        if code == "100":
+            self._is_heard()
         if code == "100" or message.subject != f"{self._inbox}.{self._pull}":
             return
         if code in ("404", "408") or (code == "409" and ("Exceed" in text or "Completed" in text)):
+            self._is_heard()
             self._remaining = 0
             await self.resume()
         else:
@@ -468,7 +500,8 @@ class StreamReader:
             try:
                 await asyncio.wait_for(self._broken.wait(), HEARTBEAT_S)
             except TimeoutError:
-                if self.unheard_s > SILENT_S:
+                # A reader whose node has just ended can be made, and is never heard of.
+                if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_S:
                     log.warning("stream is silent, reading anew", seconds=round(self.unheard_s, 1))
                     return
 

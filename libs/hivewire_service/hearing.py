@@ -17,7 +17,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 
-import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -33,6 +32,7 @@ LOOK_S = 0.25
 LOOK_S_MAX = 0.4
 """A stream that has a leader answers sooner. With `LOOK_S` and two looks this is below `limits.REPEAT_FIRST_S`, so that what
 was said before its leader's end was noticed is heard when it is said again."""
+ROUND_TRIP_S_MAX = 1.0
 QUIET_S = 1.25
 """Two heartbeats did not come."""
 
@@ -146,8 +146,6 @@ class Hearing:
         self._subscription = await self._bus.client.subscribe(self._subject, cb=self._receive)
         try:
             await self._round_trip()
-            # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
-            await self._round_trip()
         except TRANSIENT:
             await self._unsubscribe()
             raise
@@ -173,9 +171,7 @@ class Hearing:
         await self._missed()
 
     async def _round_trip(self) -> None:
-        if not self._bus.connected:
-            raise nats.errors.ConnectionReconnectingError
-        await self._bus.client.flush(timeout=1)
+        await self._bus.round_trip(ROUND_TRIP_S_MAX)
         self._heard_s = time.monotonic()
 
     async def _unsubscribe(self) -> None:

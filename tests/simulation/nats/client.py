@@ -218,7 +218,7 @@ class Client:
             raise nats.errors.NoRespondersError
         return answer
 
-    async def flush(self, timeout: float = 10) -> None:  # noqa: ASYNC109  # as that of nats-py
+    async def flush(self) -> None:
         await self.point("flush")
 
     async def close(self) -> None:
