@@ -43,18 +43,18 @@ async def until(look: Callable[[], Awaitable[bool]], what: str) -> float:
     return time.monotonic() - begun
 
 
-PORTS = range(20_000, 32_000)
+PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 """Below those that connections get for themselves: a node that is down is looked for, and whoever looks must not take its
-port."""
+port. Each is used once."""
 
 
 def free_port() -> int:
     """A port that nothing listens on."""
-    while True:
-        port = random.choice(PORTS)
+    for port in PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("every port is in use")
 
 
 class Program:

@@ -1,6 +1,7 @@
 """Commands and events go on while there is no stream to be had, on a real nats-server."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from tests.conftest import Hive
 from hivewire import codec, ids, limits
 from hivewire.envelope import Envelope
 from hivewire_service.bus import ApiError
+from hivewire_service.outbox import FOR_LISTENERS
 from integration.test_loop import SERVICE, Running, Sums, running, stored_events, total
 
 
@@ -99,6 +101,22 @@ async def test_commands_are_decided_and_events_heard_without_a_stream(world: Run
         while await stored_events(world) < len(await world.events()):
             await asyncio.sleep(0.02)
     await listener.close()
+
+
+async def test_the_stream_does_not_take_what_is_told_to_listeners_alone(world: Running) -> None:
+    assert total(await world.reply_to_repeated(1)) == 1
+    bus, subject = world.service.bus, world.subjects.event("sum.added", "a")
+    stream = world.subjects.event_stream
+    async with asyncio.timeout(20):
+        while await stored_events(world) < 2:
+            await asyncio.sleep(0.02)
+    await bus.publish(subject, b"for listeners", headers=FOR_LISTENERS)
+    await bus.publish(subject, b"for all")
+    await bus.round_trip(5)
+    state = await bus.stream_state(stream)
+    assert state.last_seq == 3
+    last = await bus.api(f"STREAM.MSG.GET.{stream}", {"seq": 3})
+    assert base64.b64decode(last["message"]["data"]) == b"for all"
 
 
 async def test_what_was_heard_directly_is_a_repeat_when_the_stream_brings_it(world: Running) -> None:
