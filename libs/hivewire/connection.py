@@ -108,6 +108,8 @@ class Connection:
         """How often TLS failed."""
         self._hopeless: asyncio.Future[HivewireError] = asyncio.get_running_loop().create_future()
         """Why it is of no use to try for longer to connect for the first time."""
+        self._back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done at the next reconnection."""
 
     # --- life -----------------------------------------------------------------------------------------
     @classmethod
@@ -376,15 +378,27 @@ class Connection:
         self._denied.discard(subject.lower())
         try:
             listening = Listening(subject, await self._nats.subscribe(subject, cb=deliver))
-            await self._nats.flush()
-            # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
-            await self._nats.flush()
+            await self._taken()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         if subject.lower() in self._denied:
             await listening.stop()
             raise RefusedError(f"{self.sender!r} may not listen to {subject}", status=403)
         return listening
+
+    async def _taken(self) -> None:
+        """Return once the server has taken what was sent. A connection that breaks takes the answer along, so another is
+        asked again; and the asking is never cut short: nats-py reads nothing more after an answer nobody waits for."""
+        # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
+        answers = 0
+        while answers < 2:
+            asking = asyncio.ensure_future(self._nats.flush())
+            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+            either: set[asyncio.Future[Any]] = {asking, self._back}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+                answers += 1
 
     async def say(self, subject: str, body: bytes) -> None:
         """Publish what needs no answer; while disconnected it is dropped."""
@@ -475,6 +489,8 @@ class Connection:
         logger.info("connected to NATS at %s again", self.url)
         self._last_error = ""
         self._unanswered.send_again()
+        self._back.set_result(None)
+        self._back = asyncio.get_running_loop().create_future()
         for call in self.on_reconnect:
             call()
 

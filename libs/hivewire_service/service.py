@@ -27,10 +27,11 @@ from hivewire import tracing
 from hivewire.commands import command_type
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
-from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
 from hivewire_service.clock import Clock
 from hivewire_service.core import Core, Rows
 from hivewire_service.health import Health
+from hivewire_service.hearing import Hearing
 from hivewire_service.intake import Intake, Taken
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
@@ -60,13 +61,20 @@ WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
 TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
+NONE_ALONE = -1
+"""Commands of the stream have numbers from 1 on, those heard directly have 0."""
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
 
 def _blaming(turn: Turn, error: Exception) -> Exception:
-    """What ends the term: the error itself, or that the turn's batch failed where the reason may lie in that."""
-    return error if is_passing(error) or not turn.taken else BatchFailed(turn.taken, error)
+    """What ends the term: the error itself, or that the turn's batch failed where the reason may lie in that.
+
+    While a turn is decided it may be found that the one before has failed: that is what to blame then.
+    """
+    if isinstance(error, BatchFailed) or is_passing(error) or not turn.taken:
+        return error
+    return BatchFailed(turn.taken, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +136,11 @@ class Service:
         self._committed = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._one_by_one_until = 0
+        self._one_by_one_until = NONE_ALONE
         self._poison: Taken | None = None
         self._committing: asyncio.Task[None] | None = None
         self._outbox: Outbox
-        self._reader: StreamReader
+        self._reader: Hearing
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -249,7 +257,7 @@ class Service:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
-            self._one_by_one_until = error.batch[-1].received.seq
+            self._one_by_one_until = max(taken.received.seq for taken in error.batch)
             if len(error.batch) == 1:
                 self._poison = self._intake.failed(error.batch[0], error.cause)
         elif isinstance(error, Fenced):
@@ -288,7 +296,7 @@ class Service:
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
-        self._reader = StreamReader(
+        self._reader = Hearing(
             self.bus,
             stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
             filter_subject=self.subjects.commands_of(self.name),
@@ -296,6 +304,7 @@ class Service:
             deliver=self._deliver,
             room=lambda: self._waiting.has_room,
             silence=self.silence,
+            directly=self.subjects.commands_of(self.name),
         )
         self._pulse = Pulse()
         # What was loaded stays: no later collection has to look at it.
@@ -311,7 +320,8 @@ class Service:
 
     def _deliver(self, received: Received) -> None:
         self._waiting.put(received)
-        self._last_read = Place(received.stream_created, received.seq, received.ns)
+        if received.seq:
+            self._last_read = Place(received.stream_created, received.seq, received.ns)
         self._wake.set()
 
     # one turn ---------------------------------------------------------------------------------------
@@ -345,7 +355,7 @@ class Service:
             )
         except Exception as error:
             await self._through()  # it is not to blame
-            raise _blaming(turn, error) from error
+            raise _blaming(turn, error) from None
         await self._through()
         worth = self._is_worth_committing(turn, unit)
         if worth:
@@ -366,7 +376,7 @@ class Service:
                 with metrics.COMMIT_SECONDS.labels(self.name).time():
                     await self.store.commit(term.epoch, unit)
             except Exception as error:
-                raise _blaming(turn, error) from error
+                raise _blaming(turn, error) from None
             self._committed = unit.position
             self._committed_s = time.monotonic()
             self._decided = self._decided or bool(turn.taken)
@@ -417,6 +427,8 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         batch = self._waiting.take(alone_until=self._one_by_one_until)
+        if any(received.seq > self._one_by_one_until for received in batch):
+            self._one_by_one_until = NONE_ALONE
         return [self._intake.take(received) for received in batch if not self._is_decided(received)]
 
     def _is_decided(self, received: Received) -> bool:
@@ -430,7 +442,7 @@ class Service:
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
-            self._deciding.command(turn, taken, known)
+            self._deciding.command(turn, taken, known, kept=self._is_kept(taken))
         while self._observations:
             self._deciding.follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
@@ -452,12 +464,22 @@ class Service:
         commands = [taken.command for taken in turn.taken if taken.command]
         if not commands:
             return {}
-        if not self.core.decided_ahead.issuperset(command.verb for command in commands):
+        kept = [
+            (taken.command.id, taken.command.sender)
+            for taken in turn.taken
+            if taken.command and (self._is_kept(taken) or taken.received.seq <= self._reader.repeats_until)
+        ]
+        if kept or not self.core.decided_ahead.issuperset(command.verb for command in commands):
             await self._through()
         connection = await self.store.reader()
         await self._rows.load_for(connection, commands, turn.now)
-        kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
         return await self.store.known_outcomes(connection, kept) if kept else {}
+
+    def _is_kept(self, taken: Taken) -> bool:
+        """Whether the outcome is stored. What was heard directly may come again from the stream, behind what its sender
+        said later: then its natural key alone would not tell it from something new."""
+        natural = taken.command is not None and taken.command.verb in self.core.naturally_idempotent
+        return not natural or taken.received.seq == 0 or self._reader.is_direct
 
     def _note_silence(self, now: datetime) -> None:
         silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
@@ -468,7 +490,7 @@ class Service:
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
-        last = turn.taken[-1].received if turn.taken else None
+        last = next((taken.received for taken in reversed(turn.taken) if taken.received.seq), None)
         return Position(
             stream_created=last.stream_created if last else now.stream_created,
             command_seq=last.seq if last else now.command_seq,
