@@ -344,9 +344,14 @@ class Connection:
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
-        request.obstacle = _passing_obstacle(envelope)
-        if not request.obstacle:
+        obstacle = _passing_obstacle(envelope)
+        if obstacle is None:
             self._unanswered.answer(key, envelope)
+            return
+        request.obstacle = f"{obstacle.error}."
+        retry_after_s = obstacle.detail.get(limits.RETRY_AFTER)
+        if retry_after_s is not None:
+            self._unanswered.put_off(key, retry_after_s)
 
     # --- what is heard and said without an answer -----------------------------------------------------
     async def listen(self, subject: str, listener: Listener) -> Listening:
@@ -487,14 +492,15 @@ def server_urls(url: str) -> list[str]:
     return servers
 
 
-def _passing_obstacle(envelope: Envelope) -> str:
-    """Why the service cannot answer now although it will: the request is repeated."""
+def _passing_obstacle(envelope: Envelope) -> ErrorBody | None:
+    """Why the service does not answer now although it will: the request is repeated. None: this is the answer."""
     if envelope.type != REPLY_REFUSED:
-        return ""
+        return None
     refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
-    if isinstance(refusal, ErrorBody) and refusal.status == UNAVAILABLE:
-        return f"{refusal.error}."
-    return ""
+    if isinstance(refusal, codec.Malformed):
+        return None
+    slow_down = refusal.status == limits.TOO_MANY and isinstance(refusal.detail.get(limits.RETRY_AFTER), (int, float))
+    return refusal if refusal.status == UNAVAILABLE or slow_down else None
 
 
 def _version(client: Nats) -> str:

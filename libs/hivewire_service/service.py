@@ -24,16 +24,17 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from hivewire import codec, tracing
+from hivewire import codec, limits, tracing
 from hivewire.commands import command_type
 from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
+from hivewire_service.audit import Audit
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
 from hivewire_service.clock import Clock
 from hivewire_service.core import Command, Core, Refusal, Rows, Step
 from hivewire_service.health import Health
-from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
+from hivewire_service.intake import Intake, Taken, encode_reply, rejects_of, reply_envelope
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.retention import Cut, Decide, Keeping, Periods, Retention
@@ -44,7 +45,6 @@ from hivewire_service.store import (
     Fenced,
     Outcome,
     Position,
-    Reject,
     Store,
     StoredEvent,
     Unit,
@@ -100,6 +100,7 @@ class Service:
         health: Health,
         stream_replicas: int,
         periods: Periods = Periods(),  # noqa: B008  # it is frozen
+        commands_per_second: float = limits.COMMANDS_PER_SECOND,
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -114,7 +115,8 @@ class Service:
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
-        self._intake = Intake(subjects, name, parts.core.verbs)
+        self._intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
+        self._audit = Audit()
         self._wake = asyncio.Event()
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
@@ -337,6 +339,7 @@ class Service:
         await self._reader.resume()
         try:
             await self._decide(turn)
+            turn.audited = self._audit.entries(turn.rejects, turn.now)
             position = self._position_after(turn)
             unit = Unit(
                 at=turn.now,
@@ -344,7 +347,7 @@ class Service:
                 writes=list(self._rows.writes(turn.events, turn.records, turn.now)),
                 events=turn.stored,
                 outcomes=turn.outcomes,
-                rejects=turn.rejects,
+                rejects=turn.audited,
             )
             if self._is_worth_committing(turn, unit):
                 with metrics.COMMIT_SECONDS.labels(self.name).time():
@@ -396,14 +399,16 @@ class Service:
             poison, self._poison = self._poison, None
             return [poison]
         taken: list[Taken] = []
-        room = BATCH_BYTES_MAX
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
+        commands, room = BATCH_COMMANDS_MAX, BATCH_BYTES_MAX
+        while self._waiting and commands and room > 0:
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.body)
-            room -= len(received.body)
             if self._is_decided(received):
                 continue
             taken.append(self._intake.take(received))
+            if not taken[-1].over_quota:  # who sends too much takes nobody's place in the batch
+                commands -= 1
+                room -= len(received.body)
             if received.seq <= self._one_by_one_until:
                 break
         return taken
@@ -471,8 +476,7 @@ class Service:
         if isinstance(answer, Step):
             self._follow(turn, answer, command)
         outcome = answer if isinstance(answer, Refusal) else self.core.reply(command)
-        if isinstance(outcome, Refusal) and outcome.rejects:
-            turn.rejects.append(Reject(taken.received.subject, command.sender, outcome.error, taken.received.body))
+        turn.rejects += rejects_of(taken, answer, outcome)
         kind, data = self._reply(turn, taken, outcome)
         if command.verb not in self.core.naturally_idempotent:
             kept = Outcome(command.id, command.sender, kind, bytes(data))
@@ -545,6 +549,7 @@ class Service:
 
     def _count(self, turn: Turn) -> None:
         turn.count(self.name)
-        for reject in turn.rejects:
-            log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        for reject in turn.audited:
+            if reject.minute is None:  # a flood is told by the metrics
+                log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hivewire.events import Event
 from hivewire_service import metrics
+from hivewire_service.core import Kept
 from hivewire_service.intake import Taken
 from hivewire_service.retention import Decide
 from hivewire_service.store import Outcome, Reject, StoredEvent
@@ -42,6 +43,8 @@ class Turn:
     outcomes: list[Outcome] = field(default_factory=list)
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    audited: list[Reject] = field(default_factory=list)
+    """What is stored of the rejects."""
     decided: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Commands by verb and outcome."""
 
@@ -54,3 +57,6 @@ class Turn:
         for kind, count in Counter(event.type for event in self.events).items():
             metrics.EVENTS.labels(service, kind).inc(count)
         metrics.REJECTS.labels(service).inc(len(self.rejects))
+        over_quota = sum(reject.kind is Kept.QUOTA for reject in self.rejects)
+        if over_quota:
+            metrics.OVER_QUOTA.labels(service, "command").inc(over_quota)
