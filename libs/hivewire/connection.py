@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client as Nats
 from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -27,6 +26,7 @@ from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
+from hivewire.nats_client import Nats
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
 from hivewire.unanswered import Request, Target, Unanswered
 
@@ -340,6 +340,8 @@ class Connection:
         request = self._unanswered.get(key)
         if request is None or (message.headers and "Status" in message.headers):
             return  # a repeat of an answer, or word that nobody listens: the request is repeated
+        if message.subject != request.reply_subject:
+            return  # whoever guesses the key of another's request has the answer to its own sent under its own name
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
