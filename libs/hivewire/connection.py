@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client as Nats
 from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -96,7 +95,7 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self.too_large = 0
         """How many messages were too large to be sent."""
-        self._nats: Nats = NatsClient(tls or Tls())
+        self._nats = NatsClient(tls or Tls())
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -353,13 +352,20 @@ class Connection:
         request = self._unanswered.get(key)
         if request is None or (message.headers and "Status" in message.headers):
             return  # a repeat of an answer, or word that nobody listens: the request is repeated
+        if message.subject != request.reply_subject:
+            return  # whoever guesses the key of another's request has the answer to its own sent under its own name
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
-        request.obstacle = _passing_obstacle(envelope)
-        if not request.obstacle:
+        obstacle = _passing_obstacle(envelope)
+        if obstacle is None:
             self._unanswered.answer(key, envelope)
+            return
+        request.obstacle = f"{obstacle.error}."
+        retry_after_s = obstacle.detail.get(limits.RETRY_AFTER)
+        if retry_after_s is not None:
+            self._unanswered.put_off(key, retry_after_s)
 
     # --- what is heard and said without an answer -----------------------------------------------------
     async def listen(self, subject: str, listener: Listener) -> Listening:
@@ -535,17 +541,18 @@ def server_urls(url: str) -> list[str]:
     return servers
 
 
-def _passing_obstacle(envelope: Envelope) -> str:
-    """Why the service cannot answer now although it will: the request is repeated."""
+def _passing_obstacle(envelope: Envelope) -> ErrorBody | None:
+    """Why the service does not answer now although it will: the request is repeated. None: this is the answer."""
     if envelope.type != REPLY_REFUSED:
-        return ""
+        return None
     refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
-    if isinstance(refusal, ErrorBody) and refusal.status == UNAVAILABLE:
-        return f"{refusal.error}."
-    return ""
+    if isinstance(refusal, codec.Malformed):
+        return None
+    slow_down = refusal.status == limits.TOO_MANY and isinstance(refusal.detail.get(limits.RETRY_AFTER), (int, float))
+    return refusal if refusal.status == UNAVAILABLE or slow_down else None
 
 
-def _version(client: Nats) -> str:
+def _version(client: NatsClient) -> str:
     version = client.connected_server_version
     return f"{version.major}.{version.minor}.{version.patch}"
 

@@ -9,10 +9,10 @@ import ssl
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from hivewire.errors import BadUsage
+from hivewire.nats_client import Nats
 from hivewire.tls import Tls, trouble
 
 
@@ -20,7 +20,7 @@ class TlsError(nats.errors.Error):
     """The server and we do not agree about TLS. The text says what to do."""
 
 
-class NatsClient(Client):
+class NatsClient(Nats):
     """A client that never speaks in the clear if its `tls` names anything or a server's URL begins with `tls://`."""
 
     def __init__(self, tls: Tls) -> None:

@@ -371,14 +371,20 @@ class EventView(msgspec.Struct, kw_only=True):
 
 
 class RejectView(msgspec.Struct, kw_only=True):
-    """A message that could not be taken, whole, with the reason. `body` is base64 where it is not UTF-8."""
+    """A message that was refused, whole, with the reason. `body` is base64 where it is not UTF-8.
+
+    Of a sender that floods, messages of the same kind within a minute are one entry: `count` is how many, and the rest is
+    that of the first. `last_at` is when the last of them was refused.
+    """
 
     reject_id: int
     service: str
     subject: str
     sender: str
     reason: str
+    count: int = 1
     rejected_at: datetime
+    last_at: datetime
     body: str
     encoding: Literal["utf-8", "base64"] = "utf-8"
 

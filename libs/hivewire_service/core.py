@@ -7,6 +7,7 @@ only one who commits and publishes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 import asyncpg
@@ -26,16 +27,27 @@ class Command(msgspec.Struct, frozen=True):
     traceparent: str | None = None
 
 
+class Kept(StrEnum):
+    """Why a refused message is kept among the rejects."""
+
+    MESSAGE = "message"
+    """It could not be understood or carried out."""
+    REPORT = "report"
+    """It reports on an attempt that is not its sender's, or is over."""
+    QUOTA = "quota"
+    """Its sender sends more than it may."""
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A command's no: nothing changed. `status` is the HTTP status of the same answer at the HTTP door.
 
-    `rejects`: the message is kept whole among the rejects.
+    `kept`: the message is kept among the rejects.
     """
 
     error: str
     status: int = 422
     detail: dict[str, Any] = {}
-    rejects: bool = False
+    kept: Kept | None = None
 
 
 @dataclass(slots=True)
@@ -43,11 +55,13 @@ class Step:
     """What follows from one input: facts, and what is kept beside them (a decision's record, say) but is no fact.
 
     Each event evolves before the next is asked for, so a generator may decide the later ones by what the earlier did;
-    the records are read when it is through.
+    the records and the refused parts are read when it is through.
     """
 
     events: Iterable[Event] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
+    refused: list[tuple[Refusal, bytes]] = field(default_factory=list)
+    """Parts of the command that were refused, each with its own text."""
 
 
 NOTHING = Step()

@@ -6,6 +6,7 @@ number are skipped.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -13,12 +14,13 @@ import asyncpg
 import structlog
 from nats.aio.msg import Msg
 
-from hivewire import codec
+from hivewire import codec, limits
 from hivewire.events import of_writer
 from hivewire.inbox import BEAT_TYPE, Beat
 from hivewire_service import metrics
 from hivewire_service.bus import Received
 from hivewire_service.hearing import Hearing
+from hivewire_service.quota import Quotas
 from hivewire_service.service import Service
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import CONNECTION_ERRORS
@@ -104,13 +106,19 @@ class Follower:
 
 async def follow_beats(service: Service) -> None:
     """Feed a service's core with the beats of all agents, until cancelled."""
+    quotas = Quotas(limits.BEATS_PER_SECOND)
+    over_quota = metrics.OVER_QUOTA.labels(service.name, "beat")
 
     async def receive(message: Msg) -> None:
+        sender = service.subjects.beat_sender(message.subject)
+        if quotas.take(sender, time.monotonic()):
+            over_quota.inc()
+            return
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed) or envelope.type != BEAT_TYPE:
             return
         beat = codec.decode_as(envelope.data, Beat, BEAT_TYPE)
-        if isinstance(beat, Beat) and beat.agent_id == service.subjects.beat_sender(message.subject):
+        if isinstance(beat, Beat) and beat.agent_id == sender:
             service.observe_soon(beat)
 
     subscription = await service.bus.client.subscribe(service.subjects.beats(), cb=receive)

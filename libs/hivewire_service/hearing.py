@@ -182,4 +182,4 @@ class Hearing:
     async def _receive(self, message: Msg) -> None:
         """What the stream would not take is not taken here either; what there is no room for is said again."""
         if len(message.data) <= limits.MESSAGE_BYTES_MAX and self._room():
-            self._deliver(Received("", 0, 0, 0, message.subject, message.data, message.headers))
+            self._deliver(Received("", 0, time.time_ns(), 0, message.subject, message.data, message.headers))

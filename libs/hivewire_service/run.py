@@ -80,7 +80,9 @@ async def run(definition: Definition, settings: Settings) -> None:
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
         around = Surroundings(settings, subjects, bus, store, health)
         reads = {**definition.reads, **history.READS}
-        answers = Answers(definition.name, bus, store, subjects, reads, definition.admin(around))
+        answers = Answers(
+            definition.name, bus, store, subjects, reads, definition.admin(around), settings.reads_per_second
+        )
         await answers.start(version("hivewire"))
         if definition.door and settings.part != "core":
             await stack.enter_async_context(definition.door(around))
@@ -100,6 +102,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             clock=SystemClock(),
             health=health,
             stream_replicas=settings.stream_replicas,
+            commands_per_second=settings.commands_per_second,
             periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
         )
         health.take_stock = Stock(service, parts.meter, settings.data).take

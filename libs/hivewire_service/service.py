@@ -23,10 +23,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from hivewire import tracing
+from hivewire import limits, tracing
 from hivewire.commands import command_type
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
+from hivewire_service.audit import Audit
 from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
 from hivewire_service.clock import Clock
 from hivewire_service.core import Core, Rows
@@ -105,6 +106,7 @@ class Service:
         health: Health,
         stream_replicas: int,
         periods: Periods = Periods(),  # noqa: B008  # it is frozen
+        commands_per_second: float = limits.COMMANDS_PER_SECOND,
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -119,8 +121,9 @@ class Service:
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
-        self._intake = Intake(subjects, name, parts.core.verbs)
+        self._intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
         self._deciding = Deciding(parts.core, subjects, name)
+        self._audit = Audit()
         self._wake = asyncio.Event()
         self._waiting = Waiting()
         self._observations: deque[Any] = deque()
@@ -345,17 +348,18 @@ class Service:
         await self._reader.resume()
         try:
             await self._decide(turn)
+            turn.audited = self._audit.entries(turn.rejects, turn.now)
             unit = Unit(
                 at=turn.now,
                 position=self._position_after(turn),
                 writes=list(self._rows.writes(turn.events, turn.records, turn.now)),
                 events=turn.stored,
                 outcomes=turn.outcomes,
-                rejects=turn.rejects,
+                rejects=turn.audited,
             )
         except Exception as error:
             await self._through()  # it is not to blame
-            raise _blaming(turn, error) from None
+            raise _blaming(turn, error) from error
         await self._through()
         worth = self._is_worth_committing(turn, unit)
         if worth:
@@ -376,7 +380,7 @@ class Service:
                 with metrics.COMMIT_SECONDS.labels(self.name).time():
                     await self.store.commit(term.epoch, unit)
             except Exception as error:
-                raise _blaming(turn, error) from None
+                raise _blaming(turn, error) from error
             self._committed = unit.position
             self._committed_s = time.monotonic()
             self._decided = self._decided or bool(turn.taken)
@@ -426,10 +430,13 @@ class Service:
         if self._poison is not None:
             poison, self._poison = self._poison, None
             return [poison]
-        batch = self._waiting.take(alone_until=self._one_by_one_until)
-        if any(received.seq > self._one_by_one_until for received in batch):
+        batch = self._waiting.take(self._read, alone_until=self._one_by_one_until)
+        if any(taken.received.seq > self._one_by_one_until for taken in batch):
             self._one_by_one_until = NONE_ALONE
-        return [self._intake.take(received) for received in batch if not self._is_decided(received)]
+        return batch
+
+    def _read(self, received: Received) -> Taken | None:
+        return None if self._is_decided(received) else self._intake.take(received)
 
     def _is_decided(self, received: Received) -> bool:
         position = self._position
@@ -525,6 +532,7 @@ class Service:
 
     def _count(self, turn: Turn) -> None:
         turn.count(self.name)
-        for reject in turn.rejects:
-            log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        for reject in turn.audited:
+            if reject.minute is None:  # a flood is told by the metrics
+                log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

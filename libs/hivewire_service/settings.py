@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from hivewire.context import read_config
 from hivewire.errors import BadUsage
-from hivewire.limits import SESSIONS_CONCURRENT, SESSIONS_OPEN_MAX
+from hivewire.limits import COMMANDS_PER_SECOND, READS_PER_SECOND, SESSIONS_CONCURRENT, SESSIONS_OPEN_MAX
 from hivewire.subjects import hive_name
 from hivewire.tls import Tls
 
@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     """A JSON file with the weights of the factors by which the broker chooses agents."""
     owner_rate: Annotated[float, Field(gt=0.0)] | None = None
     """How many tasks a second each owner may be given; none: any number."""
+    commands_per_second: Annotated[float, Field(gt=0.0)] = COMMANDS_PER_SECOND
+    """Commands of one sender to a service, with three times as many at once; each 16 KiB of a message count as one more. What
+    goes beyond is refused until later, and the SDK waits so long."""
+    reads_per_second: Annotated[float, Field(gt=0.0)] = READS_PER_SECOND
+    """Reads of one sender at an instance of a service, in the same way."""
     lease_seconds: Annotated[float, Field(ge=0.5, le=60.0)] = 2.0
     """How long an owner that stopped renewing keeps its lease: a standby takes over after it."""
     stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1

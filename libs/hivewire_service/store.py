@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from hivewire_service import metrics
-from hivewire_service.core import Write
+from hivewire_service.core import Kept, Write
 from hivewire_service.postgres import CONNECT_ERRORS, failure
 from hivewire_service.queries import load_queries
 from hivewire_service.same_values import sent_once
@@ -84,14 +84,17 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reply: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A message that could not be taken."""
+class Reject(msgspec.Struct, gc=False):
+    """A message that was refused, or the `count` of those that a sender's flood had within a `minute`, with the first of
+    them; see `audit.py`."""
 
     subject: str
     sender: str
     reason: str
     body: bytes
+    kind: Kept = Kept.MESSAGE
+    count: int = 1
+    minute: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -316,7 +319,10 @@ class Store:
             yield Write(SQL.insert_outcomes, (self.service, unit.at, *columns))
         if unit.rejects:
             columns = zip(
-                *((storable(r.subject), storable(r.sender), storable(r.reason), r.body) for r in unit.rejects),
+                *(
+                    (storable(r.subject), storable(r.sender), storable(r.reason), r.body, r.kind, r.count, r.minute)
+                    for r in unit.rejects
+                ),
                 strict=True,
             )
             yield Write(SQL.insert_rejects, (self.service, unit.at, *columns))

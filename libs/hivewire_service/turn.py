@@ -13,8 +13,8 @@ from hivewire.events import Event
 from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
-from hivewire_service.core import Command, Core, Refusal, Step
-from hivewire_service.intake import Taken, encode_reply, reply_envelope
+from hivewire_service.core import Command, Core, Kept, Refusal, Step
+from hivewire_service.intake import Taken, encode_reply, rejects_of, reply_envelope
 from hivewire_service.retention import Decide
 from hivewire_service.store import Outcome, Reject, StoredEvent
 
@@ -50,6 +50,8 @@ class Turn:
     outcomes: list[Outcome] = field(default_factory=list)
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    audited: list[Reject] = field(default_factory=list)
+    """What is stored of the rejects."""
     decided: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Commands by verb and outcome."""
 
@@ -62,6 +64,9 @@ class Turn:
         for kind, count in Counter(event.type for event in self.events).items():
             metrics.EVENTS.labels(service, kind).inc(count)
         metrics.REJECTS.labels(service).inc(len(self.rejects))
+        over_quota = sum(reject.kind is Kept.QUOTA for reject in self.rejects)
+        if over_quota:
+            metrics.OVER_QUOTA.labels(service, "command").inc(over_quota)
 
 
 class Deciding:
@@ -92,8 +97,7 @@ class Deciding:
         if isinstance(answer, Step):
             self.follow(turn, answer, command)
         outcome = answer if isinstance(answer, Refusal) else self._core.reply(command)
-        if isinstance(outcome, Refusal) and outcome.rejects:
-            turn.rejects.append(Reject(taken.received.subject, command.sender, outcome.error, taken.received.body))
+        turn.rejects += rejects_of(taken, answer, outcome)
         kind, data = self._reply(turn, taken, outcome)
         if kept:
             stored = Outcome(command.id, command.sender, kind, bytes(data))

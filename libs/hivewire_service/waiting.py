@@ -1,9 +1,11 @@
 """Commands that were read from the stream and wait for a turn of the loop."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from hivewire_service.bus import Received
+from hivewire_service.intake import Taken
 
 BATCH_COMMANDS_MAX: Final = 500
 BATCH_BYTES_MAX: Final = 1024 * 1024
@@ -46,15 +48,21 @@ class Waiting:
         self._messages.clear()
         self._bytes = 0
 
-    def take(self, alone_until: int) -> list[Received]:
-        """Remove and return the next batch; a command up to the sequence number `alone_until` is one by itself."""
-        taken: list[Received] = []
-        room = BATCH_BYTES_MAX
-        while self._messages and len(taken) < BATCH_COMMANDS_MAX and room > 0:
+    def take(self, read: Callable[[Received], Taken | None], alone_until: int) -> list[Taken]:
+        """Remove the next batch and return what `read` makes of it, without what it leaves out. A command up to the
+        sequence number `alone_until` is a batch by itself."""
+        batch: list[Taken] = []
+        commands, room = BATCH_COMMANDS_MAX, BATCH_BYTES_MAX
+        while self._messages and commands and room > 0:
             received = self._messages.popleft()
             self._bytes -= len(received.body)
-            room -= len(received.body)
-            taken.append(received)
+            taken = read(received)
+            if taken is None:
+                continue
+            batch.append(taken)
+            if not taken.over_quota:  # who sends too much takes nobody's place in the batch
+                commands -= 1
+                room -= len(received.body)
             if received.seq <= alone_until:
                 break
-        return taken
+        return batch

@@ -112,7 +112,9 @@ async def rejects(
                     ("service", found.service),
                     ("subject", found.subject),
                     ("sender", found.sender),
+                    ("messages", found.count),
                     ("rejected", ago(found.rejected_at)),
+                    ("last", ago(found.last_at)),
                     ("reason", found.reason),
                     (f"body ({found.encoding})", found.body),
                 )
@@ -125,9 +127,12 @@ async def rejects(
     columns = (
         Column("REJECT", right=True),
         Column("REJECTED"),
+        Column("TIMES", right=True),
         Column("SENDER", spare=1),
         Column("SUBJECT", spare=2),
         Column("REASON", fill=True),
     )
-    rows = ((item.reject_id, ago(item.rejected_at), item.sender, item.subject, item.reason) for item in listed)
+    rows = (
+        (item.reject_id, ago(item.rejected_at), item.count, item.sender, item.subject, item.reason) for item in listed
+    )
     print_table(columns, rows, "No message was rejected.")
