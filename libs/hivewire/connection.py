@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client as Nats
 from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -27,6 +26,7 @@ from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
+from hivewire.nats_client import NatsClient
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
 from hivewire.unanswered import Request, Target, Unanswered
 
@@ -94,7 +94,7 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self.too_large = 0
         """How many messages were too large to be sent."""
-        self._nats = Nats()
+        self._nats = NatsClient()
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -497,7 +497,7 @@ def _passing_obstacle(envelope: Envelope) -> str:
     return ""
 
 
-def _version(client: Nats) -> str:
+def _version(client: NatsClient) -> str:
     version = client.connected_server_version
     return f"{version.major}.{version.minor}.{version.patch}"
 

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
+from hivewire.nats_client import NatsClient
 from hivewire.subjects import reply_prefix
 from hivewire_service import metrics
 from hivewire_service.topology import (

@@ -13,6 +13,7 @@ from hivewire.subjects import hive_name
 POSTGRES_MAJOR_MIN = 15
 VERSION_TABLE = "schema_version"
 CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 async def migrate(dsn: str, hive: str) -> None:
@@ -33,8 +34,10 @@ async def migrate(dsn: str, hive: str) -> None:
     try:
         _check_server(connection)
         current = await _current_revision(connection, hive)
+    except TimeoutError as error:
+        raise NotReachable(f"Postgres took the connection and does not answer in {ANSWER_TIMEOUT_S:g} s") from error
     finally:
-        await connection.close()
+        connection.terminate()
     revisions = known_revisions()
     if current == revisions[-1]:
         return
@@ -59,7 +62,10 @@ def known_revisions() -> list[str]:
 async def _connect(dsn: str, hive: str) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": f"{hive} migrate"}
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=ANSWER_TIMEOUT_S,
+            server_settings={"application_name": f"{hive} migrate"},
         )
     except (ValueError, asyncpg.InterfaceError) as error:
         raise BadUsage(f"the Postgres DSN can't be used: {error}") from error
