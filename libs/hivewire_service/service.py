@@ -41,6 +41,7 @@ from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
+    TURN_TIMEOUT_S,
     Fenced,
     Outcome,
     Position,
@@ -455,10 +456,11 @@ class Service:
         commands = [taken.command for taken in turn.taken if taken.command]
         if not commands:
             return {}
-        connection = await self.store.owner()
-        await self._rows.load_for(connection, commands)
         kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
-        return await self.store.known_outcomes(connection, kept) if kept else {}
+        async with asyncio.timeout(TURN_TIMEOUT_S):
+            connection = await self.store.owner()
+            await self._rows.load_for(connection, commands)
+            return await self.store.known_outcomes(connection, kept) if kept else {}
 
     def _note_silence(self, now: datetime) -> None:
         silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0

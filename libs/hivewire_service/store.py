@@ -28,8 +28,8 @@ IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
-COMMIT_TIMEOUT_S = 10.0
-"""A commit takes milliseconds. Where the answer does not come, the connection is dead, whatever its other end says."""
+TURN_TIMEOUT_S = 10.0
+"""What a turn asks of Postgres takes milliseconds. Where no answer comes for so long, the connection leads nowhere."""
 DROP_LOCK_MS = 200
 LEASE_OVER = "HW001"
 """SQLSTATE of `hold_lease`."""
@@ -274,7 +274,7 @@ class Store:
         statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
-            await connection.execute(statement.sql, *statement.arguments, timeout=COMMIT_TIMEOUT_S)
+            await connection.execute(statement.sql, *statement.arguments, timeout=TURN_TIMEOUT_S)
         except asyncpg.PostgresError as error:
             if error.sqlstate == LEASE_OVER:
                 metrics.COMMITS_FENCED.labels(self.service).inc()

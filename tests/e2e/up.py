@@ -105,11 +105,11 @@ class Up:
         """The process of one service or server."""
         return psutil.Process(self.pid(name))
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, patience_s: float = STOP_S) -> int:
         """As Ctrl-C does it; the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(STOP_S)
+        return self.process.wait(patience_s)
 
     def kill(self) -> None:
         """As the kernel does it when memory is short."""

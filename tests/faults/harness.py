@@ -232,7 +232,7 @@ async def survives(up: Up, run: Run, *, tolerated: Iterable[str] = ()) -> None:
     try:
         outcome = await run.result()
     finally:
-        up.stop()
+        up.stop(patience_s=PATIENCE_S)  # how fast it stops is not what is tried here
     assert {name: what for name, what in outcome.damage.items() if name not in tolerated} == {}
     assert (outcome.tasks, outcome.strikes) == (run.tasks + run.strikes, run.strikes)
 
