@@ -27,9 +27,10 @@ async def work(task, context):
 
 
 class AgentProcesses:
-    """A fleet that can be struck."""
+    """A fleet that can be struck; the seed decides whom it hits."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, seed: int) -> None:
+        self._chance = random.Random(seed)
         self._pids: dict[str, int] = {}
         self._names = [f"worker-{number}" for number in range(count)]
 
@@ -81,7 +82,7 @@ class AgentProcesses:
 
     def _send(self, number: signal.Signals) -> psutil.Process | None:
         with contextlib.suppress(psutil.NoSuchProcess, KeyError):
-            victim = psutil.Process(self._pids[random.choice(self._names)])
+            victim = psutil.Process(self._pids[self._chance.choice(self._names)])
             victim.send_signal(number)
             return victim
         return None
