@@ -52,7 +52,7 @@ lock: ## renew the locked versions of everything, and of what the image needs (n
 bench: install ## measure latency, throughput, recovery and costs on this machine
 	@$(BIN)/hivewire bench
 
-faults: install ## kill servers and services under load, and count what is lost
+faults: install ## break servers, services, links and disks under load, and count what is lost
 	@$(BIN)/pytest --quiet tests/faults
 
 fuzz: install ## send the HTTP API thousands of made-up requests, valid and not

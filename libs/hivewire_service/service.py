@@ -41,6 +41,7 @@ from hivewire_service.side_by_side import end, until_first_ends
 from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
+    TURN_TIMEOUT_S,
     Fenced,
     Outcome,
     Position,
@@ -132,6 +133,7 @@ class Service:
         self._silence_s = 0.0
         self._pulse = Pulse()
         self._lost = False
+        self._cut_off = asyncio.Event()
         self._decided = False
         self._stopping = False
         self._owns = False
@@ -167,6 +169,7 @@ class Service:
     async def _serve(self, term: Term) -> None:
         """Own the service until `stop`, or until something went wrong."""
         self._lost = self._decided = False
+        self._cut_off.clear()
         self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
         log.info("owner", service=self.name, epoch=term.epoch)
         metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
@@ -174,7 +177,7 @@ class Service:
             await self._own(term)
         except Exception as error:  # noqa: BLE001  # what it does not know is raised again
             self._set_back(error)
-            await self.store.drop_owner()
+            await self.store.connect_anew()
         else:
             await self._lease.release(term)
         finally:
@@ -246,15 +249,23 @@ class Service:
             waking.cancel()
         return waited_for.result()
 
-    def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        def lost() -> None:
-            self._lost = True
-            self._wake.set()
+    def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[bool], None]:
+        def lost(to_another: bool) -> None:
+            if to_another:
+                self._lost = True
+                self._wake.set()
+            else:
+                self._cut_off.set()
 
-        def call_lost() -> None:
-            loop.call_soon_threadsafe(lost)
+        def call_lost(to_another: bool) -> None:
+            loop.call_soon_threadsafe(lost, to_another)
 
         return call_lost
+
+    async def _until_cut_off(self) -> None:
+        """Postgres does not answer: a turn that waits for it would wait in vain."""
+        await self._cut_off.wait()
+        raise TimeoutError("the lease could not be renewed")
 
     def _set_back(self, error: Exception) -> None:
         """Take note of what ended a term, so that the next one goes around it."""
@@ -266,7 +277,9 @@ class Service:
         elif isinstance(error, Fenced):
             log.warning("lease lost, standing by", service=self.name)
         elif isinstance(error, (*TRANSIENT, *CONNECTION_ERRORS)):
-            log.warning("term ended, starting anew", service=self.name, error=str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            self._health.set(trouble=reason)
+            log.warning("term ended, starting anew", service=self.name, error=reason)
         else:
             raise error
 
@@ -276,6 +289,7 @@ class Service:
         self._health.set(loading=False)
         self._owns = True
         beside = (
+            self._until_cut_off(),
             self._reader.run(),
             self._outbox.run(),
             self._pulse.run(self.silence),
@@ -383,6 +397,7 @@ class Service:
                 raise _blaming(turn, error) from error
             self._committed = unit.position
             self._committed_s = time.monotonic()
+            self._health.set(trouble="")
             self._decided = self._decided or bool(turn.taken)
         self._count(turn)
         if tracing.enabled():
@@ -478,9 +493,10 @@ class Service:
         ]
         if kept or not self.core.decided_ahead.issuperset(command.verb for command in commands):
             await self._through()
-        connection = await self.store.reader()
-        await self._rows.load_for(connection, commands, turn.now)
-        return await self.store.known_outcomes(connection, kept) if kept else {}
+        async with asyncio.timeout(TURN_TIMEOUT_S):
+            connection = await self.store.reader()
+            await self._rows.load_for(connection, commands, turn.now)
+            return await self.store.known_outcomes(connection, kept) if kept else {}
 
     def _is_kept(self, taken: Taken) -> bool:
         """Whether the outcome is stored. What was heard directly may come again from the stream, behind what its sender

@@ -46,6 +46,7 @@ LIVED_S = 10.0
 READY_S_MAX = 60.0
 READY_PAUSE_S = 0.05
 LOGS_CHECKED_S = 60.0
+SERVERS_CHECKED_S = 2.0
 _LOG_ONLY = {"event", "level", "timestamp", "exception"}
 LOG_BYTES_MAX = 10 * 1024 * 1024
 
@@ -126,7 +127,7 @@ class Supervisor:
         watching = [keep_running(part.child, partial(part.start, self._stack)) for part in parts]
         servers = (self._stack.nats, self._stack.postgres)
         watching += [keep_running(server.child, server.start) for server in servers]
-        await until_first_ends(*watching, self._bound_logs())
+        await until_first_ends(*watching, self._bound_logs(), self._help_servers())
 
     async def _start_services(self) -> None:
         for service in self._services:
@@ -169,6 +170,22 @@ class Supervisor:
             await asyncio.sleep(LOGS_CHECKED_S)
             for server in (self._stack.nats, self._stack.postgres):
                 self._folder.bound_log(server.name)
+
+    async def _help_servers(self) -> None:
+        """End servers that run and yet will never work again by themselves; they are started anew."""
+        nats, postgres = self._stack.nats, self._stack.postgres
+        out_of_room = False
+        while True:
+            await asyncio.sleep(SERVERS_CHECKED_S)
+            with contextlib.suppress(OSError):
+                out_of_room = nats.ran_out_of_room() or out_of_room
+                if out_of_room and nats.has_room():
+                    log.warning("nats-server had no room and has some again: starting it anew")
+                    nats.child.send(signal.SIGTERM)
+                    out_of_room = False
+            if postgres.is_waiting_to_stop():
+                log.warning("postgres was told to stop and waits for its clients: ending their sessions")
+                postgres.child.send(signal.SIGINT)
 
     async def _stop(self) -> None:
         for file in (self._folder.root / CONTEXT_FILE, user_context_file()):
