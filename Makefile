@@ -15,7 +15,7 @@ install: $(STAMP) ## make the virtual environment in .venv, with everything in i
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "hivewire needs Python 3.11 or newer, and $(PYTHON) is not: name another, e.g. make install PYTHON=python3.12" >&2; exit 1; }
-	@echo "installing into $(VENV) ..."
+	@echo "installing into $(VENV), which takes a minute ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
@@ -68,6 +68,7 @@ docs: install ## write what of the docs follows from the code: diagrams, referen
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/metrics_reference.py
 	@$(BIN)/python docs/cli_reference.py
+	@$(BIN)/python docs/http_reference.py
 	@$(BIN)/python docs/settings_reference.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 

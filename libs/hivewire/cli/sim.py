@@ -9,7 +9,7 @@ import typer
 from hivewire import exit_codes
 from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, as_text, clean, collected, cut, print_facts, print_json, print_table, say
-from hivewire.cli.reach import AsJson, reaches
+from hivewire.cli.reach import REHEARSALS, AsJson, reaches
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
         graph,
     ):
         group.command(command.__name__)(reaches(command))
-    app.add_typer(group, name="sim")
+    app.add_typer(group, name="sim", rich_help_panel=REHEARSALS)
 
 
 # --- life -------------------------------------------------------------------------------------------
