@@ -23,7 +23,7 @@ import structlog
 from hivewire.context import CONTEXT_FILE, Context, user_context_file
 from hivewire.errors import HivewireError
 from hivewire.private_file import write_private
-from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE, Subjects
 from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
 from hivewire_service.embedded.folder import explained, try_port
@@ -107,6 +107,7 @@ class Supervisor:
             life.result()
 
     async def _live(self) -> None:
+        Subjects(self._options.hive)  # refuses a name that no hive can have
         await self._stack.claim()
         if self._stack.orphans:
             log.warning("ended what a killed `up` had left", processes=self._stack.orphans)
