@@ -13,7 +13,8 @@ from hivewire.cli.waiting import telling_why
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
-    from hivewire.client import Client, TaskHandle
+    from hivewire.client import Client
+from hivewire.task_handle import TaskHandle
 
 
 def register(app: typer.Typer) -> None:
