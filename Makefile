@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format lock bench faults fuzz cluster-test docs clean
+.PHONY: help install demo up test lint format lock bench faults fuzz cluster-test docs-test docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ fuzz: install ## send the HTTP API thousands of made-up requests, valid and not
 cluster-test: install ## kill nodes and services of a cluster under load, and show who took over when
 	@$(BIN)/pytest --quiet --capture=no tests/cluster
 
-docs-test: install ## do what the tutorial and the how-to pages say
+docs-test: install ## do what the pages of the documentation say, each on a hive
 	@$(BIN)/pytest --quiet tests/docs
 
 docs: install ## write what of the docs follows from the code: diagrams, references, dashboards

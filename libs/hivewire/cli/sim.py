@@ -22,28 +22,28 @@ Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 DATA_CHARS_MAX = 160
 
 COLUMNS = (
-    Column("simulation"),
-    Column("status"),
-    Column("tick", right=True),
-    Column("messages", right=True, spare=1),
-    Column("changed"),
-    Column("title", fill=True),
+    Column("SIMULATION"),
+    Column("STATUS"),
+    Column("TICK", right=True),
+    Column("MESSAGES", right=True, spare=1),
+    Column("CHANGED"),
+    Column("TITLE", fill=True),
 )
 AGENT_COLUMNS = (
-    Column("agent"),
-    Column("role"),
-    Column("type"),
-    Column("connection"),
-    Column("status"),
-    Column("dispatches", fill=True),
+    Column("AGENT"),
+    Column("ROLE"),
+    Column("TYPE"),
+    Column("CONNECTION"),
+    Column("STATUS"),
+    Column("DISPATCHES", fill=True),
 )
 MESSAGE_COLUMNS = (
-    Column("message"),
-    Column("tick", right=True),
-    Column("from"),
-    Column("to"),
-    Column("status"),
-    Column("content", fill=True),
+    Column("MESSAGE"),
+    Column("TICK", right=True),
+    Column("FROM"),
+    Column("TO"),
+    Column("STATUS"),
+    Column("CONTENT", fill=True),
 )
 
 
