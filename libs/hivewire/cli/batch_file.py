@@ -15,7 +15,7 @@ from hivewire.errors import BadUsage, HivewireError, NotReachable
 
 if TYPE_CHECKING:
     from hivewire.client import Client
-from hivewire.task_handle import TaskHandle
+    from hivewire.task_handle import TaskHandle
 
 
 class Line(msgspec.Struct, omit_defaults=True):

@@ -125,7 +125,8 @@ def bench(
     """Measure what a hive does and costs on this machine.
 
     Latency at 100 tasks a second and under load, throughput, events from outside, simulations, heartbeats, recovery, what
-    choosing an agent takes, and what it costs when idle. By name only: `scale`, with a million waiting tasks, and `soak`, a quarter of an hour of load."""
+    choosing an agent takes, and what it costs when idle. By name only: `scale`, with a million waiting tasks, and `soak`,
+    a quarter of an hour of load."""
     command = installed("hivewire_service.bench.command")
     status: int = command.run_bench(
         names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json

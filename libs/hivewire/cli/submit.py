@@ -14,7 +14,7 @@ from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
     from hivewire.client import Client
-from hivewire.task_handle import TaskHandle
+    from hivewire.task_handle import TaskHandle
 
 
 def register(app: typer.Typer) -> None:

@@ -150,8 +150,9 @@ table {{ border-collapse: collapse }}
 td, th {{ border-top: 1px solid #8884; padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }}
 </style>
 <h1>hivewire {version}</h1>
-<p>Whoever calls says who he is, and proves it with a token that <code>hivewire token create NAME --role ROLE</code> makes:</p>
-<pre>curl http://localhost:8600/api/v1/tasks -H "X-Agent-ID: alice" -H "Authorization: Bearer $TOKEN" -d '{{"title": "Try it"}}'</pre>
+<p>A caller names itself, and proves it with a token that <code>hivewire token create NAME --role ROLE</code> makes:</p>
+<pre>curl http://localhost:8600/api/v1/tasks -d '{{"title": "Try it"}}' \\
+    -H "X-Agent-ID: alice" -H "Authorization: Bearer $TOKEN"</pre>
 <p>Errors are <code>{{"error": "...", "detail": {{...}}}}</code>. In the tables a field without a default is needed, unless it may be
 null. Programs read the same in <a href="/openapi.json">openapi.json</a>. Remote agents connect to
 <code>/ws/agent-bridge</code>.</p>
