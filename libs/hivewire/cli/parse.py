@@ -10,6 +10,7 @@ import msgspec
 from hivewire.errors import BadUsage
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_TARGETS = frozenset({"agent", "task", "phase"})
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
 
@@ -49,6 +50,23 @@ def source(text: str) -> bytes:
 def priority(text: str) -> int | str:
     """A number, or one of the words for which the wire has names."""
     return int(text) if text.isdecimal() else text
+
+
+def capabilities(texts: list[str] | None) -> list[str]:
+    """Names of capabilities, each given by itself or several with commas between them."""
+    return [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+
+
+def target(text: str) -> str:
+    """Whom something is said to.
+
+    Raises:
+        BadUsage: it does not say what it names.
+    """
+    kind, colon, name = text.partition(":")
+    if kind not in _TARGETS or not colon or not name:
+        raise BadUsage(f"{text!r} names nobody: write agent:{text.rpartition(':')[2] or 'ID'}, or task:ID, or phase:ID")
+    return text
 
 
 def pairs(texts: list[str]) -> dict[str, str]:

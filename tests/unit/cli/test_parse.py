@@ -44,3 +44,15 @@ def test_priorities_and_labels():
     assert parse.pairs(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(BadUsage, match="key=value"):
         parse.pairs(["a"])
+
+
+def test_capabilities_are_given_one_by_one_or_with_commas():
+    assert parse.capabilities(["a", "b, c d", ","]) == ["a", "b", "c d"]
+    assert parse.capabilities(None) == []
+
+
+@pytest.mark.parametrize("text", ["bob", "agent:", "user:bob", ""])
+def test_who_is_meant_says_what_it_is(text):
+    assert parse.target("phase:design") == "phase:design"
+    with pytest.raises(BadUsage, match="write agent:"):
+        parse.target(text)
