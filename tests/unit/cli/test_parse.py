@@ -44,3 +44,13 @@ def test_priorities_and_labels():
     assert parse.pairs(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(BadUsage, match="key=value"):
         parse.pairs(["a"])
+
+
+@pytest.mark.parametrize("text", ["99999999999d", "0001-01-01", "9999-12-31T23:59:59-14:00", "9" * 400 + "s", ""])
+def test_moments_beyond_what_can_be_reckoned_with_are_bad_usage(text):
+    with pytest.raises(BadUsage):
+        parse.moment(text)
+
+
+def test_a_number_of_thousands_of_digits_is_no_priority():
+    assert parse.priority("9" * 5_000) == "9" * 5_000
