@@ -55,7 +55,12 @@ bench: install ## measure latency, throughput, recovery and costs on this machin
 faults: install ## break servers, services, links and disks under load, and count what is lost
 	@$(BIN)/pytest --quiet tests/faults
 
-fuzz: install ## send the HTTP API thousands of made-up requests, valid and not
+FUZZ_SECONDS ?= 180
+
+fuzz: install ## fuzz all that parses (FUZZ_SECONDS=180), then send the HTTP API thousands of made-up requests
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary :all: 'atheris==3.0.0' || \
+		echo "no wheel of atheris for this platform"
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/run.py
 	@HIVEWIRE_FUZZ_EXAMPLES=50 $(BIN)/pytest --quiet --timeout 3600 tests/integration/test_http_refusals.py -k described
 
 cluster-test: install ## kill nodes and services of a cluster under load, and show who took over when

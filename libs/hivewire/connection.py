@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, correlation, limits, tracing
-from hivewire.commands import command_type
+from hivewire.commands import TYPES, checked, command_type
 from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
@@ -221,7 +221,7 @@ class Connection:
         Commands posted one after the other are sent in this order. `outcome` reads the answer.
 
         Raises:
-            RefusedError: the command is too large (413).
+            RefusedError: the command is too large (413), or no service takes such data (400).
             BadUsage: `data` is no JSON.
         """
         return self._send(self._command(service, verb), data, id or new_id()).reply
@@ -333,9 +333,14 @@ class Connection:
                 **correlation.current()._asdict(),
                 data=codec.raw(data),
             )
-            return codec.encode(envelope)
+            body = codec.encode(envelope)
         except (TypeError, ValueError, RecursionError) as error:
             raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error
+        if isinstance(data, TYPES.get(kind, ())):
+            problem = checked(envelope)
+            if isinstance(problem, codec.Malformed):
+                raise RefusedError(problem.reason, 400)
+        return body
 
     async def _publish(self, request: Request) -> None:
         try:

@@ -33,7 +33,13 @@ LINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 64 * 1024
 GIST_CHARS_MAX = 200
 
-_PROGRESS = re.compile(r"::progress\s+(\d*\.?\d+)\s*(.*)")
+_PROGRESS = re.compile(r"::progress\s+([0-9]*\.?[0-9]+)\s*(.*)")
+
+
+def progress_of(line: str) -> tuple[float, str] | None:
+    """The fraction, within 0 and 1, and the text that a line of stderr reports; None: it reports no progress."""
+    found = _PROGRESS.match(line)
+    return (min(float(found[1]), 1.0), found[2]) if found else None
 
 
 class CommandFailed(HivewireError):
@@ -128,9 +134,9 @@ class Run:
 
     async def _read_errors(self, stream: asyncio.StreamReader) -> None:
         async for line in lines(stream):
-            progress = _PROGRESS.match(line)
+            progress = progress_of(line)
             if progress:
-                await self._context.progress(float(progress[1]), progress[2])
+                await self._context.progress(*progress)
             else:
                 self._errors.add(line)
 
