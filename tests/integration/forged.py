@@ -111,6 +111,17 @@ async def send(world: World, held: Held, count: int, midway: Callable[[], None] 
             await client.flush()
 
 
+async def settled(database: asyncpg.Connection) -> None:
+    """Return when nothing more follows from what was sent before: what is held runs, and for the rest nobody was found."""
+    async with asyncio.timeout(20):
+        while await database.fetchval(
+            "SELECT count(*) FILTER (WHERE status = 'running') < $1 OR bool_or(status = 'pending' AND NOT unmatched) "
+            "OR bool_or(status = 'assigned') FROM task",
+            TASKS,
+        ):
+            await asyncio.sleep(0.05)
+
+
 async def state(database: asyncpg.Connection) -> dict[str, Any]:
     """All that reports could change."""
     tables = ("task", "attempt", "agent", "outcome")

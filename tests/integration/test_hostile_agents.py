@@ -94,6 +94,7 @@ async def test_forged_reports_change_nothing_and_are_counted(world: Running):
 async def forge(world: Running, count: int, midway: Callable[[], None] = lambda: None) -> int:
     """Send so many forged reports while an agent holds tasks; the number of entries that tell of them."""
     async with database(world.hive) as rows, forged.held(world) as held:
+        await forged.settled(rows)
         before, (refused, entries) = await forged.state(rows), await forged.kept(rows)
         began_s = time.monotonic()
         await forged.send(world, held, count, midway)
