@@ -128,9 +128,13 @@ class Client:
         hive: str | None = None,
         name: str | None = None,
         context: Context | str | None = None,
+        *,
+        nats_ca: str | None = None,
+        nats_cert: str | None = None,
+        nats_key: str | None = None,
     ) -> AsyncIterator[Self]:
-        """Connect to a hive, by what is said here, else by NATS_URL, NATS_CREDS and HIVEWIRE_DATA, else to the one
-        that the same user's `hivewire up` runs.
+        """Connect to a hive, by what is said here, else by NATS_URL, NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY and
+        HIVEWIRE_DATA, else to the one that the same user's `hivewire up` runs.
 
         Args:
             nats_url: one or more server URLs, separated by commas.
@@ -138,14 +142,19 @@ class Client:
             hive: the hive's name.
             name: who to be; where the local operator's credentials are at hand, a publisher's are made for the name.
             context: all of that, found before; or the name of a context of the `nats` command.
+            nats_ca: path of the CA of the servers' certificates; without it the system's are trusted.
+            nats_cert: path of a certificate to show to a server that wants one.
+            nats_key: path of its key.
 
         Raises:
-            NotReachable: there is no hive, or it does not answer.
-            BadUsage: the credentials cannot be used.
+            NotReachable: there is no hive, it does not answer, or TLS says not to talk to it.
+            BadUsage: the credentials or a file of TLS cannot be used.
         """
         if isinstance(context, str):
             context = nats_context(context, hive)
-        found = context or find_context(nats_url=nats_url, nats_creds=creds, hive=hive)
+        found = context or find_context(
+            nats_url=nats_url, nats_creds=creds, nats_ca=nats_ca, nats_cert=nats_cert, nats_key=nats_key, hive=hive
+        )
         async with await join(found, name) as connection:
             client = cls(connection)
             try:

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
+from nats.aio.client import Client as Nats
 from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -26,8 +27,9 @@ from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
-from hivewire.nats_client import Nats
+from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
+from hivewire.tls import Tls
 from hivewire.unanswered import Request, Target, Unanswered
 
 T = TypeVar("T")
@@ -82,7 +84,7 @@ class Connection:
     `on_disconnect` and `on_reconnect` is called whenever that happens.
     """
 
-    def __init__(self, url: str, hive: str, sender: str) -> None:
+    def __init__(self, url: str, hive: str, sender: str, tls: Tls | None = None) -> None:
         self.url = _PASSWORD.sub("//***@", url)
         """What to call the server in messages, without secrets."""
         self.subjects = Subjects(hive)
@@ -94,13 +96,18 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self.too_large = 0
         """How many messages were too large to be sent."""
-        self._nats = Nats()
+        self._nats: Nats = NatsClient(tls or Tls())
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._denied: set[str] = set()
         self._last_error = ""
-        self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._servers = 1
+        self._begun = False
+        self._untrusted = 0
+        """How often TLS failed."""
+        self._hopeless: asyncio.Future[HivewireError] = asyncio.get_running_loop().create_future()
+        """Why it is of no use to try for longer to connect for the first time."""
 
     # --- life -----------------------------------------------------------------------------------------
     @classmethod
@@ -112,6 +119,7 @@ class Connection:
         hive: str = "hive",
         name: str | None = None,
         patience_s: float | None = 5.0,
+        tls: Tls | None = None,
     ) -> Self:
         """Connect.
 
@@ -121,15 +129,18 @@ class Connection:
             hive: the hive's name.
             name: the sender where there are no credentials.
             patience_s: how long to try to reach a server; None is for ever.
+            tls: whom to trust and what to show, where the server speaks TLS.
 
         Raises:
-            NotReachable: no server answered in time.
+            NotReachable: no server answered in time, or each is one that TLS says not to talk to.
             RefusedError: the server does not take the credentials.
-            BadUsage: the URL is none.
+            BadUsage: the URL is none, or a file of `tls` cannot be used.
         """
         sender = credentials.name if credentials else (name or "anonymous")
         servers = server_urls(url)
-        connection = cls(url, hive, sender)
+        tls = tls or Tls()
+        tls.check()
+        connection = cls(url, hive, sender, tls)
         try:
             await connection._connect(servers, credentials, patience_s)
         except BaseException:
@@ -138,6 +149,7 @@ class Connection:
         return connection
 
     async def _connect(self, servers: list[str], credentials: Credentials | None, patience_s: float | None) -> None:
+        self._servers = len(servers)
         attempt = asyncio.ensure_future(
             self._nats.connect(
                 servers=servers,
@@ -157,21 +169,20 @@ class Connection:
             )
         )
         try:
-            either: set[asyncio.Future[Any]] = {attempt, self._refused}
+            either: set[asyncio.Future[Any]] = {attempt, self._hopeless}
             await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
             if not attempt.done():
                 raise self._unreachable()
             attempt.result()
         finally:
             attempt.cancel()
+        self._begun = True
         await self._nats.subscribe(f"{self._replies}.*", cb=self._on_reply)
         self._unanswered.start()
 
     def _unreachable(self) -> HivewireError:
-        if self._refused.done():
-            return RefusedError(
-                f"NATS at {self.url} refuses the credentials of {self.sender!r}: {self._refused.result()}", status=403
-            )
+        if self._hopeless.done():
+            return self._hopeless.result()
         reason = f" ({self._last_error})" if self._last_error else ""
         return NotReachable(f"cannot reach NATS at {self.url}{reason}: is the hive running? `hivewire up` starts one")
 
@@ -421,11 +432,31 @@ class Connection:
         lowered = text.lower()
         if "permissions violation" in lowered:
             self._on_violation(lowered)
-        elif ("authorization violation" in lowered or "authentication" in lowered) and not self._refused.done():
-            self._refused.set_result(text.strip("'\r\n"))
+        elif "authorization violation" in lowered or "authentication" in lowered:
+            said = text.strip("'\r\n")
+            self._give_up(
+                RefusedError(f"NATS at {self.url} refuses the credentials of {self.sender!r}: {said}", status=403)
+            )
+        elif (untrusted := tls_trouble(error)) is not None:
+            text = self._on_tls_trouble(untrusted)
         if text != self._last_error:
             logger.debug("NATS: %s", text)
         self._last_error = text
+
+    def _on_tls_trouble(self, text: str) -> str:
+        """Several servers may have certificates of their own: there is hope until each was tried. Once connected there
+        always is: files are replaced."""
+        self._untrusted += 1
+        told = f"cannot talk to NATS at {self.url}: {text}"
+        if self._untrusted >= self._servers and not self._begun:
+            self._give_up(NotReachable(told))
+        elif text != self._last_error:
+            logger.warning("%s", told)
+        return text
+
+    def _give_up(self, error: HivewireError) -> None:
+        if not self._hopeless.done():
+            self._hopeless.set_result(error)
 
     def _on_violation(self, text: str) -> None:
         """The server names the subject in quotes, and nats-py hands it over in lower case."""
@@ -449,6 +480,7 @@ class Connection:
 
     async def _on_reconnected(self) -> None:
         logger.info("connected to NATS at %s again", self.url)
+        self._last_error = ""
         self._unanswered.send_again()
         for call in self.on_reconnect:
             call()

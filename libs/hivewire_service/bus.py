@@ -16,14 +16,16 @@ from typing import Any
 import msgspec
 import nats.errors
 import structlog
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
-from hivewire.nats_client import Nats
+from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.subjects import reply_prefix
+from hivewire.tls import Tls
 from hivewire_service import metrics
 from hivewire_service.topology import (
     NANOSECONDS,
@@ -79,12 +81,13 @@ class Bus:
     """A service's connection to NATS. It reconnects for ever; when it closes for good, `closed` is set and the process
     has to end."""
 
-    def __init__(self, url: str, credentials: str | None, sender: str, name: str) -> None:
+    def __init__(self, url: str, credentials: str | None, sender: str, name: str, tls: Tls | None = None) -> None:
         self._url = url
         self._credentials = credentials
         self._name = name
         self.sender = sender
-        self.client = Nats()
+        self._tls = tls or Tls()
+        self.client: Client = NatsClient(self._tls)
         self.closed = asyncio.Event()
         self._on_reconnect: list[Callable[[], None]] = []
         self._last_error = ""
@@ -103,9 +106,11 @@ class Bus:
         """Connect and check the server's version.
 
         Raises:
-            NotReachable: the server does not answer or refuses the credentials.
+            NotReachable: the server does not answer or refuses the credentials, or TLS says not to talk to it.
             TopologyError: the server is too old.
+            BadUsage: a file of TLS cannot be used.
         """
+        self._tls.check()
         try:
             async with asyncio.timeout(CONNECT_PATIENCE_S):
                 await self._connect()
@@ -229,7 +234,7 @@ class Bus:
 
     async def _error(self, error: Exception) -> None:
         """Every attempt to reconnect may fail in the same way; that is said once."""
-        reason = str(error) or type(error).__name__
+        reason = tls_trouble(error) or str(error) or type(error).__name__
         if reason != self._last_error:
             log.warning("nats connection", error=reason)
         self._last_error = reason

@@ -88,6 +88,9 @@ class Core(Protocol):
     naturally_idempotent: frozenset[str]
     """Verbs whose repeats `decide` itself recognises by the entity's name or attempt. The outcome of every other
     verb is stored by command id, and a repeat gets the stored one."""
+    decided_ahead: frozenset[str]
+    """Verbs that may be decided while the turn before is being committed: what they need of the rows (`Rows.load_for`) is
+    in memory if that turn wrote it. Naturally idempotent, all of them."""
 
     def decide(self, command: Command, now: datetime) -> Step | Refusal:
         """What should happen, or why not. Changes nothing."""
@@ -121,7 +124,7 @@ class Rows(Protocol):
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
         """Replace the core's state by what Postgres holds."""
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring what `decide` needs for these commands and memory does not hold, such as ended tasks."""
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
@@ -133,4 +136,5 @@ class Rows(Protocol):
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
     ) -> Iterable[Message]:
-        """What is sent to inboxes after the commit. Called with what was committed."""
+        """What is sent to inboxes after the commit. Called with what was committed; where verbs are decided ahead, the
+        state may be one turn further, whose statements `writes` has given."""

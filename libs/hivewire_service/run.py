@@ -73,7 +73,7 @@ async def run(definition: Definition, settings: Settings) -> None:
         await store.open()
         stack.push_async_callback(store.close)
         credentials = str(settings.nats_creds) if settings.nats_creds else None
-        bus = Bus(settings.nats_url, credentials, SENDER, f"hivewire {definition.name}")
+        bus = Bus(settings.nats_url, credentials, SENDER, f"hivewire {definition.name}", settings.nats_tls)
         await bus.connect()
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})

@@ -48,6 +48,7 @@ class TickEngine:
 
     verbs: Mapping[str, type[msgspec.Struct]] = VERBS
     naturally_idempotent: frozenset[str] = frozenset({"create"})
+    decided_ahead: frozenset[str] = frozenset()
 
     def __init__(self, callables: AbstractSet[str] = frozenset()) -> None:
         self._callables = callables

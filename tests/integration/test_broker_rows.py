@@ -49,7 +49,7 @@ class StoredDriver(Driver):
         return list(await self.rows.messages(self.connection, events, records))
 
     async def load_for(self, verb: str, data: msgspec.Struct) -> None:
-        await self.rows.load_for(self.connection, [Command("next", verb, "boss", data)])
+        await self.rows.load_for(self.connection, [Command("next", verb, "boss", data)], self.now)
 
 
 @pytest.fixture

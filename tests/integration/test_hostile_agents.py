@@ -126,3 +126,32 @@ async def probe(world: Running, *, agents: int, probes_each: int) -> hostile.Rep
         await hostile.canaries(service, world.hive.name, found)
     await world.does_work()
     return report
+
+
+HEADERS = (
+    b"X",
+    b"NATS/1.0",
+    b"NATS/1.0 \xff\xff\xff\r\n\r\n",
+    b"NATS/1.0 404 \xff\xfe\r\n\r\n",
+    b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 5\r\n\r\n",
+    b"\r\n\r\n",
+    b"\xff" * 30,
+    b"NATS/1.0\r\nHive-Reply: \xff\r\nHive-Reply\r\n: x\r\n\xff: y\r\n\r\n",
+)
+"""Header blocks as no client sends them. nats-server passes them on."""
+
+
+async def test_header_blocks_and_replies_of_any_bytes_make_nobody_deaf(world: Running):
+    client = await world.hive.connect("agent", "eve")
+    own = (world.subjects.command(BROKER, "submit", "eve"), world.subjects.beat("eve"))
+    reads = [world.subjects.read(service, "rejects", "eve") for service in CATALOGUE]
+    for subject in (*own, *reads):
+        for block in HEADERS:
+            head = b"HPUB %s %d %d\r\n" % (subject.encode(), len(block), len(block) + 2)
+            await client._send_command(head + block + b"{}\r\n")
+        for reply in (b"\xff\xfe", b"_INBOX.eve.\xff", b"a\x0bb", b"a\x00b"):
+            await client._send_command(b"PUB %s %s 2\r\n{}\r\n" % (subject.encode(), reply))
+    await client.flush()
+    await client.flush()
+    await client.close()
+    await world.listens()

@@ -1,13 +1,16 @@
 """What can be checked of the deployment without a container engine."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from hivewire.cli.app import run
+from hivewire.context import VARIABLES
 from hivewire_service.embedded import binaries
 from hivewire_service.keyring import make_keys
 from hivewire_service.settings import Settings
@@ -31,7 +34,7 @@ def test_its_commands_exist(name, capsys):
 
 
 def test_its_environment_is_what_the_services_read():
-    known = {f"HIVEWIRE_{field.upper()}" for field in Settings.model_fields} | {"NATS_URL", "NATS_CREDS"}
+    known = {f"HIVEWIRE_{field.upper()}" for field in Settings.model_fields} | set(VARIABLES.values())
     assert {name for service in OURS.values() for name in service["environment"]} <= known
 
 
@@ -47,15 +50,20 @@ def test_nobody_is_root_and_nothing_of_ours_is_written():
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in OURS.values())
 
 
-@pytest.mark.parametrize("name", ["single", "cluster"])
+@pytest.mark.parametrize("name", ["single", "cluster", "single-tls", "cluster-tls"])
 def test_nats_server_takes_its_configuration(name, tmp_path):
     make_keys(tmp_path, "hive")
-    (tmp_path / f"{name}.conf").write_text((ROOT / "deploy" / "nats" / f"{name}.conf").read_text())
+    for file in (ROOT / "deploy" / "nats").glob("*.conf"):
+        shutil.copy(file, tmp_path)
+    shown = trustme.CA().issue_cert("nats-1")
+    shown.cert_chain_pems[0].write_to_path(tmp_path / "nats.pem")
+    shown.private_key_pem.write_to_path(tmp_path / "nats.key")
     values = {
         name: value.replace("${NATS_CLUSTER_PASSWORD:-}", "a-password")
         for name, value in COMPOSE["x-nats-environment"].items()
     }
     values["NATS_NAME"] = "nats-1"
+    values |= {"NATS_TLS_CERT": str(tmp_path / "nats.pem"), "NATS_TLS_KEY": str(tmp_path / "nats.key")}
     values |= {"NATS_ACCOUNTS": str(tmp_path / "accounts"), "NATS_STORE": str(tmp_path / "store")}
     command = [binaries.nats_server(), "-t", "--config", tmp_path / f"{name}.conf"]
     checked = subprocess.run(command, env=os.environ | values, capture_output=True, text=True, check=False)

@@ -1,0 +1,82 @@
+"""Commands that were read from the stream and wait for a turn of the loop."""
+
+from collections import deque
+from typing import Final
+
+from hivewire_service.bus import Received
+from hivewire_service.intake import Taken
+
+BATCH_COMMANDS_MAX: Final = 500
+BATCH_BYTES_MAX: Final = 1024 * 1024
+"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
+WAITING_COMMANDS_MAX: Final = 2_000
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+AHEAD_COMMANDS_MIN: Final = 50
+AHEAD_BYTES_MIN: Final = 32 * 1024
+"""From here on it is worth a turn of its own to decide what waits while the turn before is being committed. With less a
+commit is awaited instead: whatever comes meanwhile goes into the same turn."""
+
+
+class Waiting:
+    """The commands that wait, in the order of the stream, with those among them that are refused for their sender's quota."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Received | Taken] = deque()
+        self._bytes = 0
+        self._refused = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be fetched."""
+        return len(self._messages) < WAITING_COMMANDS_MAX and self._bytes < WAITING_BYTES_MAX
+
+    @property
+    def is_much(self) -> bool:
+        """Whether it should be decided while the turn before is being committed."""
+        return len(self._messages) - self._refused >= AHEAD_COMMANDS_MIN or self._bytes >= AHEAD_BYTES_MIN
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it is worth a turn by itself. What is refused waits for what others send: a flood makes no commits."""
+        return len(self._messages) > self._refused or not self.has_room
+
+    def put(self, message: Received | Taken) -> None:
+        """Add what was read."""
+        self._messages.append(message)
+        self._refused += isinstance(message, Taken)
+        self._bytes += _size(message)
+
+    def clear(self) -> None:
+        """Forget all of it: it will be read again."""
+        self._messages.clear()
+        self._bytes = 0
+        self._refused = 0
+
+    def take(self, alone_until: int) -> list[Received | Taken]:
+        """Remove and return the next batch; a command up to the sequence number `alone_until` is one by itself. What is
+        refused takes nobody's place in it."""
+        taken: list[Received | Taken] = []
+        commands, room = BATCH_COMMANDS_MAX, BATCH_BYTES_MAX
+        while self._messages and commands and room > 0:
+            message = self._messages.popleft()
+            taken.append(message)
+            self._bytes -= _size(message)
+            if isinstance(message, Taken):
+                self._refused -= 1
+            else:
+                commands -= 1
+                room -= _size(message)
+            if _received(message).seq <= alone_until:
+                break
+        return taken
+
+
+def _received(message: Received | Taken) -> Received:
+    return message.received if isinstance(message, Taken) else message
+
+
+def _size(message: Received | Taken) -> int:
+    return len(_received(message).body)
