@@ -54,7 +54,7 @@ async def held(world: World) -> AsyncIterator[Held]:
         for _ in tasks:
             await asyncio.wait_for(running.get(), 20)
         async with asyncio.timeout(20):
-            while any((await task.view()).status != "running" for task in tasks):
+            while {(await task.view()).status for task in tasks} != {"running"}:
                 await asyncio.sleep(0.05)
         yield Held([task.id for task in tasks], agent.instance, release)
         release.set()
