@@ -5,7 +5,17 @@ reads the connection, and an error there ends the task without a word: one messa
 service deaf, and again after each restart, since a command is read again until it is decided.
 """
 
+import re
+
 from nats.aio.client import Client
+from nats.protocol import parser
+
+# nats-py takes any white space for the end of a word. For nats-server it is spaces and tabs alone, so a reply subject with
+# a form feed in it was a line that could not be parsed, for which the client drops its connection.
+parser.MSG_RE = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
+parser.HMSG_RE = re.compile(
+    rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
+)
 
 
 class Nats(Client):
