@@ -293,7 +293,9 @@ class _Session:
         self._connection.closed.add_done_callback(self._lost)
         await self._connection.listen(self._connection.subjects.inboxes(self._agent.id), self._hear)
         await self._register()
-        logger.info("agent %s is ready for %s", self._agent.id, ", ".join(self._agent.capabilities) or "any task")
+        logger.info(
+            "agent %s is ready for %s", self._agent.id, ", ".join(self._agent.capabilities) or "tasks that need nothing"
+        )
         self._duties = [asyncio.create_task(duty()) for duty in (self._beat, self._stay_registered)]
 
     async def over(self) -> None:

@@ -16,13 +16,12 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import Client as Nats
 from nats.aio.client import RawCredentials, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, correlation, limits, tracing
-from hivewire.commands import command_type
+from hivewire.commands import TYPES, checked, command_type
 from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
@@ -96,7 +95,7 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self.too_large = 0
         """How many messages were too large to be sent."""
-        self._nats: Nats = NatsClient(tls or Tls())
+        self._nats = NatsClient(tls or Tls())
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -108,6 +107,8 @@ class Connection:
         """How often TLS failed."""
         self._hopeless: asyncio.Future[HivewireError] = asyncio.get_running_loop().create_future()
         """Why it is of no use to try for longer to connect for the first time."""
+        self._back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done at the next reconnection."""
 
     # --- life -----------------------------------------------------------------------------------------
     @classmethod
@@ -220,7 +221,7 @@ class Connection:
         Commands posted one after the other are sent in this order. `outcome` reads the answer.
 
         Raises:
-            RefusedError: the command is too large (413).
+            RefusedError: the command is too large (413), or no service takes such data (400).
             BadUsage: `data` is no JSON.
         """
         return self._send(self._command(service, verb), data, id or new_id()).reply
@@ -332,9 +333,14 @@ class Connection:
                 **correlation.current()._asdict(),
                 data=codec.raw(data),
             )
-            return codec.encode(envelope)
+            body = codec.encode(envelope)
         except (TypeError, ValueError, RecursionError) as error:
             raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error
+        if isinstance(data, TYPES.get(kind, ())):
+            problem = checked(envelope)
+            if isinstance(problem, codec.Malformed):
+                raise RefusedError(problem.reason, 400)
+        return body
 
     async def _publish(self, request: Request) -> None:
         try:
@@ -383,15 +389,27 @@ class Connection:
         self._denied.discard(subject.lower())
         try:
             listening = Listening(subject, await self._nats.subscribe(subject, cb=deliver))
-            await self._nats.flush()
-            # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
-            await self._nats.flush()
+            await self._taken()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         if subject.lower() in self._denied:
             await listening.stop()
             raise RefusedError(f"{self.sender!r} may not listen to {subject}", status=403)
         return listening
+
+    async def _taken(self) -> None:
+        """Return once the server has taken what was sent. A connection that breaks takes the answer along, so another is
+        asked again; and the asking is never cut short: nats-py reads nothing more after an answer nobody waits for."""
+        # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
+        answers = 0
+        while answers < 2:
+            asking = asyncio.ensure_future(self._nats.flush())
+            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+            either: set[asyncio.Future[Any]] = {asking, self._back}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+                answers += 1
 
     async def say(self, subject: str, body: bytes) -> None:
         """Publish what needs no answer; while disconnected it is dropped."""
@@ -482,6 +500,8 @@ class Connection:
         logger.info("connected to NATS at %s again", self.url)
         self._last_error = ""
         self._unanswered.send_again()
+        self._back.set_result(None)
+        self._back = asyncio.get_running_loop().create_future()
         for call in self.on_reconnect:
             call()
 
@@ -537,7 +557,7 @@ def _passing_obstacle(envelope: Envelope) -> ErrorBody | None:
     return refusal if refusal.status == UNAVAILABLE or slow_down else None
 
 
-def _version(client: Nats) -> str:
+def _version(client: NatsClient) -> str:
     version = client.connected_server_version
     return f"{version.major}.{version.minor}.{version.patch}"
 

@@ -25,6 +25,12 @@ REPORTS_MAX: Final = 200
 INTEGER_DIGITS_MAX: Final = 18
 """Every integer field fits Postgres' bigint."""
 
+YEAR_MIN: Final = 2
+YEAR_MAX: Final = 9998
+"""Within these any moment can be put into UTC, and a day be added to it or taken from it."""
+COMMAND_ID_CHARS_MAX: Final = 256
+"""Ids of commands are keys of stored outcomes; Postgres indexes no long ones."""
+
 # --- texts ------------------------------------------------------------------------------------------
 TITLE_CHARS_MAX: Final = 500
 TEXT_CHARS_MAX: Final = 20_000

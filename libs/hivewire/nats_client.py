@@ -1,13 +1,19 @@
-"""nats-py's client, made to go on whatever others send.
+"""nats-py's client, made to go on whatever others send, and to let go of a connection that leads nowhere.
 
 nats-server passes on header blocks and reply subjects as they come, of any bytes. nats-py decodes them in the task that
 reads the connection, and an error there ends the task without a word: one message of a hostile member would make every
 service deaf, and again after each restart, since a command is read again until it is decided.
+
+Before it reconnects or closes, nats-py waits until all that it has written is sent. On a link that stands still that is
+never, so that it would neither come back nor end.
 """
 
+import asyncio
+import contextlib
 import re
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
 # nats-py takes any white space for the end of a word. For nats-server it is spaces and tabs alone, so a reply subject with
@@ -17,9 +23,13 @@ parser.HMSG_RE = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
 
+CLOSE_S_MAX = 2.0
+"""How long closing waits for what was written to be sent."""
+
 
 class Nats(Client):
-    """A client that takes a header block which is none for no headers, and a reply subject which is no text for none."""
+    """A client that takes a header block which is none for no headers, and a reply subject which is no text for none; its
+    connection ends when it is given up, all sent or not."""
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -34,3 +44,26 @@ class Nats(Client):
             return super()._build_message(sid, subject, reply, data, headers)
         except UnicodeDecodeError:
             return super()._build_message(sid, subject.decode(errors="replace").encode(), b"", data, headers)
+
+    async def _attempt_reconnect(self) -> None:
+        # What was written and not read is lost either way: whoever needs certainty repeats it.
+        self._abort()
+        await super()._attempt_reconnect()
+
+    async def close(self) -> None:
+        """Send what is buffered, if that can be done in two seconds, and disconnect."""
+        timer = asyncio.get_running_loop().call_later(CLOSE_S_MAX, self._abort)
+        try:
+            with contextlib.suppress(ConnectionError):  # aborted while it was written to
+                await super().close()
+        finally:
+            timer.cancel()
+
+    def _abort(self) -> None:
+        writer = self._writer()
+        if writer is not None:
+            writer.transport.abort()
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        """None over WebSockets, whose own close does not wait."""
+        return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001

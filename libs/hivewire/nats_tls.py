@@ -4,7 +4,6 @@ Whether a connection is encrypted is for the server to say, in the clear. nats-p
 leave that out and be handed everything. Where TLS was asked for, a server that does not offer it is none of ours.
 """
 
-import asyncio
 import ssl
 from typing import Any
 
@@ -49,13 +48,9 @@ class NatsClient(Nats):
     def _drop_transport(self) -> None:
         """A handshake that failed leaves a stream that never says that it is closed, and nats-py waits for that before it
         goes on to the next server."""
-        writer = self._writer()
-        if writer is not None:
-            writer.transport.abort()
+        if self._writer() is not None:
+            self._abort()
             self._transport = TcpTransport()  # type: ignore[no-untyped-call]
-
-    def _writer(self) -> asyncio.StreamWriter | None:
-        return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
@@ -22,6 +23,8 @@ GRACE_S = 1
 """Requests that still run when the server stops have as much time."""
 UNREAD_MS_MAX = 30_000
 """A peer that reads nothing for so long, although there is something, is gone."""
+TROUBLE_S = 20.0
+"""Trouble that has not come again for so long is over: whoever has it tries again more often than that."""
 _CHECK_S_MAX = 2.0
 _PROBE_S_MAX = 3.0
 
@@ -47,11 +50,15 @@ class Health:
         """Brings the gauges up to date; called when /metrics is asked for."""
         self._role: Role = "standby"
         self._loading = True
+        self._trouble = ""
+        self._trouble_until_s = 0.0
 
-    def set(self, *, role: Role | None = None, loading: bool | None = None) -> None:
-        """Say what the service is now, and whether it still loads its state."""
+    def set(self, *, role: Role | None = None, loading: bool | None = None, trouble: str | None = None) -> None:
+        """Say what the service is now, whether it still loads its state, and why it cannot work (an empty text: it can)."""
         self._role = role or self._role
         self._loading = self._loading if loading is None else loading
+        if trouble is not None:
+            self._trouble, self._trouble_until_s = trouble, time.monotonic() + TROUBLE_S
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """Status and body of /ready: 200 once everything answers, 503 before and while an owner loads."""
@@ -59,7 +66,10 @@ class Health:
         missing = [name for name, answered in zip(self._checks, answers, strict=True) if not answered]
         if self._loading and self._role == "owner":
             missing.append("state")
-        return (503 if missing else 200), {"role": self._role, "ready": not missing, "waiting_for": missing}
+        body: dict[str, Any] = {"role": self._role, "ready": not missing, "waiting_for": missing}
+        if self._trouble and time.monotonic() < self._trouble_until_s:
+            body |= {"ready": False, "trouble": self._trouble}
+        return (200 if body["ready"] else 503), body
 
     async def app(self, scope: Message, _receive: Receive, send: Send) -> None:
         """The ASGI application."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from hivewire import codec, limits
-from hivewire.commands import command_type
+from hivewire.commands import checked, command_type
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER, Subjects, is_reply_subject
@@ -84,14 +84,7 @@ class Intake:
             return Refusal(f"unknown command {address.verb[:80]!r}", 404)
         if envelope.type != command_type(self._service, address.verb):
             return Refusal(f"type {envelope.type[:80]!r} does not fit the subject's verb {address.verb!r}", 400)
-        too_long = [
-            name
-            for name in ("correlationid", "traceparent")
-            if len(getattr(envelope, name) or "") > limits.LABEL_CHARS_MAX
-        ]
-        if too_long:
-            return Refusal(f"{too_long[0]} is longer than {limits.LABEL_CHARS_MAX} characters", 400)
-        data = codec.decode_data(envelope, self._types)
+        data = checked(envelope, self._types)
         if isinstance(data, codec.Malformed):
             return Refusal(data.reason, 400)
         return Command(

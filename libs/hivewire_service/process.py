@@ -120,7 +120,8 @@ def _record_path(run_dir: Path, name: str) -> Path:
 
 
 def _record(run_dir: Path, name: str, pid: int, program: str) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
+    # A full disk must not end who watches over the child; without a record, it is found by its death signal alone.
+    with contextlib.suppress(psutil.NoSuchProcess, OSError):
         started = psutil.Process(pid).create_time()
         text = json.dumps({"name": name, "pid": pid, "started": started, "program": program})
         part = run_dir / f".{name}.part"

@@ -13,7 +13,7 @@ import structlog
 
 from hivewire.errors import HivewireError
 from hivewire.subjects import Subjects
-from hivewire_service import history
+from hivewire_service import history, metrics
 from hivewire_service.answer import Answers, Query
 from hivewire_service.bus import Bus
 from hivewire_service.clock import SystemClock
@@ -67,6 +67,8 @@ async def run(definition: Definition, settings: Settings) -> None:
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    for seldom in (metrics.SILENCE_SECONDS, metrics.COMMITS_FENCED):
+        seldom.labels(definition.name)  # is 0 from the start: the first increase of what was not there is not seen
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)

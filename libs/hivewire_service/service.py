@@ -28,10 +28,11 @@ from hivewire.commands import command_type
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.audit import Audit
-from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
 from hivewire_service.clock import Clock
 from hivewire_service.core import Core, Rows
 from hivewire_service.health import Health
+from hivewire_service.hearing import Hearing
 from hivewire_service.intake import Intake, Taken
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
@@ -40,6 +41,7 @@ from hivewire_service.side_by_side import end, until_first_ends
 from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
+    TURN_TIMEOUT_S,
     Fenced,
     Outcome,
     Position,
@@ -61,13 +63,20 @@ WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
 TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
+NONE_ALONE = -1
+"""Commands of the stream have numbers from 1 on, those heard directly have 0."""
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
 
 def _blaming(turn: Turn, error: Exception) -> Exception:
-    """What ends the term: the error itself, or that the turn's batch failed where the reason may lie in that."""
-    return error if is_passing(error) or not turn.taken else BatchFailed(turn.taken, error)
+    """What ends the term: the error itself, or that the turn's batch failed where the reason may lie in that.
+
+    While a turn is decided it may be found that the one before has failed: that is what to blame then.
+    """
+    if isinstance(error, BatchFailed) or is_passing(error) or not turn.taken:
+        return error
+    return BatchFailed(turn.taken, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +123,8 @@ class Service:
         self._health = health
         self._replicas = stream_replicas
         self._intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
-        self._audit = Audit()
         self._deciding = Deciding(parts.core, subjects, name)
+        self._audit = Audit()
         self._wake = asyncio.Event()
         self._waiting = Waiting()
         self._observations: deque[Any] = deque()
@@ -124,6 +133,7 @@ class Service:
         self._silence_s = 0.0
         self._pulse = Pulse()
         self._lost = False
+        self._cut_off = asyncio.Event()
         self._decided = False
         self._stopping = False
         self._owns = False
@@ -131,11 +141,11 @@ class Service:
         self._committed = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._one_by_one_until = 0
+        self._one_by_one_until = NONE_ALONE
         self._poison: Taken | None = None
         self._committing: asyncio.Task[None] | None = None
         self._outbox: Outbox
-        self._reader: StreamReader
+        self._reader: Hearing
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -159,6 +169,7 @@ class Service:
     async def _serve(self, term: Term) -> None:
         """Own the service until `stop`, or until something went wrong."""
         self._lost = self._decided = False
+        self._cut_off.clear()
         self._lease.keep(term, self._lease_lost(asyncio.get_running_loop()))
         log.info("owner", service=self.name, epoch=term.epoch)
         metrics.LEASE_EPOCH.labels(self.name).set(term.epoch)
@@ -166,7 +177,7 @@ class Service:
             await self._own(term)
         except Exception as error:  # noqa: BLE001  # what it does not know is raised again
             self._set_back(error)
-            await self.store.drop_owner()
+            await self.store.connect_anew()
         else:
             await self._lease.release(term)
         finally:
@@ -241,27 +252,37 @@ class Service:
             waking.cancel()
         return waited_for.result()
 
-    def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        def lost() -> None:
-            self._lost = True
-            self._wake.set()
+    def _lease_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[bool], None]:
+        def lost(to_another: bool) -> None:
+            if to_another:
+                self._lost = True
+                self._wake.set()
+            else:
+                self._cut_off.set()
 
-        def call_lost() -> None:
-            loop.call_soon_threadsafe(lost)
+        def call_lost(to_another: bool) -> None:
+            loop.call_soon_threadsafe(lost, to_another)
 
         return call_lost
+
+    async def _until_cut_off(self) -> None:
+        """Postgres does not answer: a turn that waits for it would wait in vain."""
+        await self._cut_off.wait()
+        raise TimeoutError("the lease could not be renewed")
 
     def _set_back(self, error: Exception) -> None:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
-            self._one_by_one_until = error.batch[-1].received.seq
+            self._one_by_one_until = max(taken.received.seq for taken in error.batch)
             if len(error.batch) == 1:
                 self._poison = self._intake.failed(error.batch[0], error.cause)
         elif isinstance(error, Fenced):
             log.warning("lease lost, standing by", service=self.name)
         elif isinstance(error, (*TRANSIENT, *CONNECTION_ERRORS)):
-            log.warning("term ended, starting anew", service=self.name, error=str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            self._health.set(trouble=reason)
+            log.warning("term ended, starting anew", service=self.name, error=reason)
         else:
             raise error
 
@@ -271,6 +292,7 @@ class Service:
         self._health.set(loading=False)
         self._owns = True
         beside = (
+            self._until_cut_off(),
             self._reader.run(),
             self._outbox.run(),
             self._pulse.run(self.silence),
@@ -294,7 +316,7 @@ class Service:
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
-        self._reader = StreamReader(
+        self._reader = Hearing(
             self.bus,
             stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
             filter_subject=self.subjects.commands_of(self.name),
@@ -302,6 +324,7 @@ class Service:
             deliver=self._deliver,
             room=lambda: self._waiting.has_room,
             silence=self.silence,
+            directly=self.subjects.commands_of(self.name),
         )
         self._pulse = Pulse()
         # What was loaded stays: no later collection has to look at it.
@@ -318,7 +341,8 @@ class Service:
     def _deliver(self, received: Received) -> None:
         over_quota = None if self._is_decided(received) else self._intake.over_quota(received)
         self._waiting.put(over_quota or received)
-        self._last_read = Place(received.stream_created, received.seq, received.ns)
+        if received.seq:
+            self._last_read = Place(received.stream_created, received.seq, received.ns)
         if over_quota is None or not self._waiting.has_room:
             self._wake.set()
         else:
@@ -380,6 +404,7 @@ class Service:
                 raise _blaming(turn, error) from error
             self._committed = unit.position
             self._committed_s = time.monotonic()
+            self._health.set(trouble="")
             self._decided = self._decided or bool(turn.taken)
         self._count(turn)
         if tracing.enabled():
@@ -427,13 +452,13 @@ class Service:
         if self._poison is not None:
             poison, self._poison = self._poison, None
             return [poison]
-        taken: list[Taken] = []
-        for each in self._waiting.take(alone_until=self._one_by_one_until):
-            if isinstance(each, Taken):
-                taken.append(each)
-            elif not self._is_decided(each):
-                taken.append(self._intake.take(each))
-        return taken
+        batch = self._waiting.take(self._read, alone_until=self._one_by_one_until)
+        if any(taken.received.seq > self._one_by_one_until for taken in batch):
+            self._one_by_one_until = NONE_ALONE
+        return batch
+
+    def _read(self, received: Received) -> Taken | None:
+        return None if self._is_decided(received) else self._intake.take(received)
 
     def _is_decided(self, received: Received) -> bool:
         position = self._position
@@ -446,7 +471,7 @@ class Service:
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
-            self._deciding.command(turn, taken, known)
+            self._deciding.command(turn, taken, known, kept=self._is_kept(taken))
         while self._observations:
             self._deciding.follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
@@ -468,12 +493,23 @@ class Service:
         commands = [taken.command for taken in turn.taken if taken.command]
         if not commands:
             return {}
-        if not self.core.decided_ahead.issuperset(command.verb for command in commands):
+        kept = [
+            (taken.command.id, taken.command.sender)
+            for taken in turn.taken
+            if taken.command and (self._is_kept(taken) or taken.received.seq <= self._reader.repeats_until)
+        ]
+        if kept or not self.core.decided_ahead.issuperset(command.verb for command in commands):
             await self._through()
-        connection = await self.store.reader()
-        await self._rows.load_for(connection, commands, turn.now)
-        kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
-        return await self.store.known_outcomes(connection, kept) if kept else {}
+        async with asyncio.timeout(TURN_TIMEOUT_S):
+            connection = await self.store.reader()
+            await self._rows.load_for(connection, commands, turn.now)
+            return await self.store.known_outcomes(connection, kept) if kept else {}
+
+    def _is_kept(self, taken: Taken) -> bool:
+        """Whether the outcome is stored. What was heard directly may come again from the stream, behind what its sender
+        said later: then its natural key alone would not tell it from something new."""
+        natural = taken.command is not None and taken.command.verb in self.core.naturally_idempotent
+        return not natural or taken.received.seq == 0 or self._reader.is_direct
 
     def _note_silence(self, now: datetime) -> None:
         silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
@@ -484,7 +520,7 @@ class Service:
 
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
-        last = turn.taken[-1].received if turn.taken else None
+        last = next((taken.received for taken in reversed(turn.taken) if taken.received.seq), None)
         return Position(
             stream_created=last.stream_created if last else now.stream_created,
             command_seq=last.seq if last else now.command_seq,

@@ -26,7 +26,10 @@ log = structlog.get_logger()
 
 IDLE_IN_TRANSACTION_MS = 1_000
 """A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
+CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
+TURN_TIMEOUT_S = 10.0
+"""What a turn asks of Postgres takes milliseconds. Where no answer comes for so long, the connection leads nowhere."""
 DROP_LOCK_MS = 200
 LEASE_OVER = "HW001"
 """SQLSTATE of `hold_lease`."""
@@ -159,6 +162,7 @@ class Store:
                 self._dsn,
                 min_size=1,
                 max_size=4,
+                timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings=self._session(),
             )
@@ -177,7 +181,7 @@ class Store:
         """A connection of one's own, outside the pool."""
         return await asyncpg.connect(
             self._dsn,
-            timeout=5,
+            timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             max_cacheable_statement_size=0,
             server_settings=self._session() | settings,
@@ -208,6 +212,11 @@ class Store:
             if connection is not None:
                 connection.terminate()
         self._owner = self._reader = None
+
+    async def connect_anew(self) -> None:
+        """Let everything that is asked from now on have a new connection: those that stand may lead nowhere."""
+        await self.drop_owner()
+        await self.pool.expire_connections()
 
     async def add_event_partitions(self, now: datetime) -> None:
         """Make the partitions of the days to come. Every service may call it at any time."""
@@ -280,7 +289,7 @@ class Store:
         statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
-            await connection.execute(statement.sql, *statement.arguments)
+            await connection.execute(statement.sql, *statement.arguments, timeout=TURN_TIMEOUT_S)
         except asyncpg.PostgresError as error:
             if error.sqlstate == LEASE_OVER:
                 metrics.COMMITS_FENCED.labels(self.service).inc()

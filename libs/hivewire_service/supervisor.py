@@ -23,10 +23,10 @@ import structlog
 from hivewire.context import CONTEXT_FILE, Context, user_context_file
 from hivewire.errors import HivewireError
 from hivewire.private_file import write_private
-from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE, Subjects
 from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
-from hivewire_service.embedded.folder import explained, port_is_free
+from hivewire_service.embedded.folder import explained, try_port
 from hivewire_service.migrations import migrate
 from hivewire_service.process import Child, Command
 from hivewire_service.roles import RESERVED_NAMES, Role
@@ -46,6 +46,7 @@ LIVED_S = 10.0
 READY_S_MAX = 60.0
 READY_PAUSE_S = 0.05
 LOGS_CHECKED_S = 60.0
+SERVERS_CHECKED_S = 2.0
 _LOG_ONLY = {"event", "level", "timestamp", "exception"}
 LOG_BYTES_MAX = 10 * 1024 * 1024
 
@@ -107,11 +108,13 @@ class Supervisor:
             life.result()
 
     async def _live(self) -> None:
-        if not port_is_free(self._options.http_port):
-            raise HivewireError(f"port {self._options.http_port} is in use: choose another with --http-port")
-        await self._stack.start()
+        Subjects(self._options.hive)  # refuses a name that no hive can have
+        await self._stack.claim()
         if self._stack.orphans:
             log.warning("ended what a killed `up` had left", processes=self._stack.orphans)
+        check_port(self._options.http_port)
+        log.info("starting nats-server, Postgres and the services", data=str(self._folder.root))
+        await self._stack.start()
         with explained(self._folder.root):
             self._write_credentials()
         await migrate(self._stack.postgres.dsn, self._options.hive)
@@ -126,7 +129,7 @@ class Supervisor:
         watching = [keep_running(part.child, partial(part.start, self._stack)) for part in parts]
         servers = (self._stack.nats, self._stack.postgres)
         watching += [keep_running(server.child, server.start) for server in servers]
-        await until_first_ends(*watching, self._bound_logs())
+        await until_first_ends(*watching, self._bound_logs(), self._help_servers())
 
     async def _start_services(self) -> None:
         for service in self._services:
@@ -163,12 +166,29 @@ class Supervisor:
             f"metrics={','.join(metrics.values())}",
             flush=True,
         )
+        log.info("Ctrl-C stops all of it", http_api=f"{http_url}/docs")
 
     async def _bound_logs(self) -> None:
         while True:
             await asyncio.sleep(LOGS_CHECKED_S)
             for server in (self._stack.nats, self._stack.postgres):
                 self._folder.bound_log(server.name)
+
+    async def _help_servers(self) -> None:
+        """End servers that run and yet will never work again by themselves; they are started anew."""
+        nats, postgres = self._stack.nats, self._stack.postgres
+        out_of_room = False
+        while True:
+            await asyncio.sleep(SERVERS_CHECKED_S)
+            with contextlib.suppress(OSError):
+                out_of_room = nats.ran_out_of_room() or out_of_room
+                if out_of_room and nats.has_room():
+                    log.warning("nats-server had no room and has some again: starting it anew")
+                    nats.child.send(signal.SIGTERM)
+                    out_of_room = False
+            if postgres.is_waiting_to_stop():
+                log.warning("postgres was told to stop and waits for its clients: ending their sessions")
+                postgres.child.send(signal.SIGINT)
 
     async def _stop(self) -> None:
         for file in (self._folder.root / CONTEXT_FILE, user_context_file()):
@@ -314,6 +334,20 @@ class Service(Part):
         raise HivewireError(
             f"{self.name} did not start: {self._folder.last_failure(self.name)} (see {self._folder.log(self.name)})"
         )
+
+
+def check_port(port: int) -> None:
+    """See that the HTTP door can listen.
+
+    Raises:
+        HivewireError: it cannot.
+    """
+    try:
+        try_port(port)
+    except PermissionError:
+        raise HivewireError(f"port {port} is not for this user: choose one above 1023 with --http-port") from None
+    except OSError:
+        raise HivewireError(f"port {port} is in use: choose another with --http-port, or 0 for a free one") from None
 
 
 def credentials_file(folder: DataFolder, role: Role) -> Path:

@@ -77,8 +77,9 @@ class Deciding:
         self._subjects = subjects
         self._service = service
 
-    def command(self, turn: Turn, taken: Taken, known: dict[tuple[str, str], Outcome]) -> None:
-        """Decide a command, or answer with the outcome that is known of it because it is a repeat."""
+    def command(self, turn: Turn, taken: Taken, known: dict[tuple[str, str], Outcome], *, kept: bool) -> None:
+        """Decide a command, or answer with the outcome that is known of it because it is a repeat. `kept`: its outcome is
+        stored, for its own repeats."""
         command = taken.command
         if taken.reject is not None:
             turn.rejects.append(taken.reject)
@@ -98,10 +99,10 @@ class Deciding:
         outcome = answer if isinstance(answer, Refusal) else self._core.reply(command)
         turn.rejects += rejects_of(taken, answer, outcome)
         kind, data = self._reply(turn, taken, outcome)
-        if command.verb not in self._core.naturally_idempotent:
-            kept = Outcome(command.id, command.sender, kind, bytes(data))
-            turn.outcomes.append(kept)
-            known[command.id, command.sender] = kept
+        if kept:
+            stored = Outcome(command.id, command.sender, kind, bytes(data))
+            turn.outcomes.append(stored)
+            known[command.id, command.sender] = stored
         turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
 
     def follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:

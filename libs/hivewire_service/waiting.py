@@ -1,6 +1,7 @@
 """Commands that were read from the stream and wait for a turn of the loop."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from hivewire_service.bus import Received
@@ -55,28 +56,28 @@ class Waiting:
         self._bytes = 0
         self._refused = 0
 
-    def take(self, alone_until: int) -> list[Received | Taken]:
-        """Remove and return the next batch; a command up to the sequence number `alone_until` is one by itself. What is
-        refused takes nobody's place in it."""
-        taken: list[Received | Taken] = []
+    def take(self, read: Callable[[Received], Taken | None], alone_until: int) -> list[Taken]:
+        """Remove the next batch and return what `read` makes of it, without what it leaves out. A command up to the
+        sequence number `alone_until` is a batch by itself. What is refused takes nobody's place in it."""
+        batch: list[Taken] = []
         commands, room = BATCH_COMMANDS_MAX, BATCH_BYTES_MAX
         while self._messages and commands and room > 0:
             message = self._messages.popleft()
-            taken.append(message)
             self._bytes -= _size(message)
             if isinstance(message, Taken):
                 self._refused -= 1
+                batch.append(message)
             else:
+                taken = read(message)
+                if taken is None:
+                    continue
+                batch.append(taken)
                 commands -= 1
-                room -= _size(message)
-            if _received(message).seq <= alone_until:
+                room -= len(message.body)
+            if batch[-1].received.seq <= alone_until:
                 break
-        return taken
-
-
-def _received(message: Received | Taken) -> Received:
-    return message.received if isinstance(message, Taken) else message
+        return batch
 
 
 def _size(message: Received | Taken) -> int:
-    return len(_received(message).body)
+    return len(message.received.body if isinstance(message, Taken) else message.body)

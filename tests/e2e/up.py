@@ -77,13 +77,16 @@ class Up:
     # --- the first terminal ---------------------------------------------------------------------------
     def start(self, *options: str) -> None:
         """Start and wait until it is ready."""
-        command = [*HIVEWIRE, "up", "--data", str(self.data), "--http-port", str(self.http_port), *options]
+        command = [*self.up_command(), "--data", str(self.data), "--http-port", str(self.http_port), *options]
         with (self.home / "up.log").open("a") as log:
             self.process = self.spawn(command, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None
         ready = READY.fullmatch(self.process.stdout.readline())
         assert ready, f"`up` did not get ready: {self.log()}"
         self.addresses = ready.groups()
+
+    def up_command(self) -> list[str]:
+        return [*HIVEWIRE, "up"]
 
     def log(self) -> str:
         return (self.home / "up.log").read_text()
@@ -102,11 +105,11 @@ class Up:
         """The process of one service or server."""
         return psutil.Process(self.pid(name))
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, patience_s: float = STOP_S) -> int:
         """As Ctrl-C does it; the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(STOP_S)
+        return self.process.wait(patience_s)
 
     def kill(self) -> None:
         """As the kernel does it when memory is short."""

@@ -1,25 +1,31 @@
-"""Kills parts of a hive while a fleet works, and counts what was lost or done twice.
+"""Breaks parts of a hive while a fleet works, and counts what was lost or done twice.
 
-The load is an open loop: tasks are submitted at a steady pace, whatever happens to the hive. Kills come at moments that
+The load is an open loop: tasks are submitted at a steady pace, whatever happens to the hive. Strikes come at moments that
 a seed decides. After each, a probe measures how long it takes until every service answers and a new task is completed.
 """
 
 import asyncio
+import contextlib
 import importlib
+import itertools
 import random
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
 import nats
 
 from e2e.up import Up
+from faults import legality
+from faults.strikes import Fault
 from hivewire import Agent, Client, codec
+from hivewire.context import Context
 from hivewire.envelope import Envelope
+from hivewire.errors import NotReachable
+from hivewire.ids import new_id
 from hivewire.reads import Listing
 from hivewire.subjects import Subjects, reply_prefix
 from hivewire.views import Page
@@ -30,43 +36,30 @@ SLOTS = 16
 WORK_S_MAX = 0.05
 PATIENCE_S = 120.0
 
+Fleet = Callable[[Up, "Counter[str]"], AbstractAsyncContextManager[None]]
+"""Agents that can `work`, for as long as the context lasts; each run of a task is counted, where that can be seen."""
 
-@dataclass(frozen=True)
-class Fault:
-    """A way to break a running hive. The supervisor brings back what ended."""
-
-    name: str
-    strike: Callable[[Up], None]
-
-
-def killed(process: str) -> Fault:
-    """SIGKILL to one of the hive's processes."""
-    return Fault(f"{process} killed", lambda up: up.service(process).kill())
-
-
-def paused(process: str, seconds: float) -> Fault:
-    """One of the hive's processes stands still for a while, as in a virtual machine that is moved."""
-
-    def pause(up: Up) -> None:
-        victim = up.service(process)
-        victim.suspend()
-        time.sleep(seconds)
-        victim.resume()
-
-    return Fault(f"{process} paused {seconds:g} s", pause)
-
-
-def _lose_streams(up: Up) -> None:
-    """Delete JetStream's files while nats-server is down: paused first, so that it cannot write them again."""
-    server = up.service("nats-server")
-    server.suspend()
-    shutil.rmtree(up.data / "nats" / "jetstream")
-    server.kill()
-
-
-PROCESSES = (*SERVICES, "nats-server", "postgres")
-BREAKS = (*map(killed, PROCESSES), Fault("streams deleted", _lose_streams))
 FOLDS = [importlib.import_module(f"hivewire_{service.replace('-', '_')}.fold") for service in SERVICES]
+
+
+def agents_here(context: Callable[[Up], Context] = lambda up: up.context) -> Fleet:
+    """Agents in the process of the test, which no strike hits. `context` is how they find the hive."""
+
+    @asynccontextmanager
+    async def fleet(up: Up, runs: "Counter[str]") -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for number in range(AGENTS):
+                agent = Agent(f"worker-{number}", can=["work"], slots=SLOTS, context=context(up))
+
+                @agent.task
+                async def work(task, _context) -> None:
+                    runs[task.id] += 1
+                    await asyncio.sleep(task.payload)
+
+                await stack.enter_async_context(agent)
+            yield
+
+    return fleet
 
 
 @dataclass
@@ -85,6 +78,10 @@ class Outcome:
     agents_lost: int = 0
     unpublished: int = 0
     """Events that are in history and not on the bus."""
+    unended: int = 0
+    """Accepted and, after all patience, in no final state."""
+    illegal: list[str] = field(default_factory=list)
+    """Events that the transition tables do not allow where they are."""
     differences: list[str] = field(default_factory=list)
     """Where the rows are not what the events add up to."""
     recovery_s: list[float] = field(default_factory=list)
@@ -92,7 +89,7 @@ class Outcome:
     @property
     def damage(self) -> dict[str, object]:
         """All that should not be, by name."""
-        wrong = ("lost", "doubled", "repeated", "agents_lost", "unpublished", "differences")
+        wrong = ("lost", "doubled", "repeated", "agents_lost", "unpublished", "unended", "illegal", "differences")
         return {name: getattr(self, name) for name in wrong if getattr(self, name)}
 
     def recovery(self, share: float) -> float:
@@ -102,15 +99,37 @@ class Outcome:
 
 
 class Run:
-    """One run: a fleet, a load, and faults at random moments."""
+    """One run: a fleet, a load, and faults at random moments.
 
-    def __init__(self, up: Up, faults: Sequence[Fault], *, tasks: int, per_second: float, seed: int) -> None:
+    Args:
+        up: the hive, which runs.
+        faults: what strikes, in this order.
+        tasks, per_second: the load, beside the probes. It goes on until the last strike.
+        seed: decides the moments, and how long each task takes.
+        overlapping: strikes come at their moments; else each comes after the hive has recovered from the one before.
+        fleet: who works.
+    """
+
+    def __init__(
+        self,
+        up: Up,
+        faults: Sequence[Fault],
+        *,
+        tasks: int,
+        per_second: float,
+        seed: int,
+        overlapping: bool = False,
+        fleet: Fleet | None = None,
+    ) -> None:
         chance = random.Random(seed)
+        self.tasks, self.strikes = tasks, len(faults)
         self._up = up
         self._per_second = per_second
         self._work_s = [chance.uniform(0, WORK_S_MAX) for _ in range(tasks)]
         moments = sorted(chance.uniform(0, tasks / per_second) for _ in faults)
         self._strikes = list(zip(moments, faults, strict=True))
+        self._overlapping = overlapping
+        self._fleet = fleet or agents_here()
         self._accepted: list[str] = []
         self._runs: Counter[str] = Counter()
         self.outcome = Outcome(", ".join(dict.fromkeys(fault.name for fault in faults)), seed)
@@ -119,55 +138,65 @@ class Run:
         """Do it, and count."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._up.client())
-            for number in range(AGENTS):
-                await stack.enter_async_context(self._agent(f"worker-{number}"))
+            await stack.enter_async_context(self._fleet(self._up, self._runs))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._load(client))
                 group.create_task(self._break(client))
-            for task_id in self._accepted:
-                await client.ended(task_id, PATIENCE_S)
+            await self._until_all_ended()
             database = await stack.enter_async_context(self._up.database())
             await self._count(database)
         return self.outcome
 
-    def _agent(self, name: str) -> Agent:
-        agent = Agent(name, can=["work"], slots=SLOTS, context=self._up.context)
-
-        @agent.task
-        async def work(task, context) -> None:
-            self._runs[task.id] += 1
-            await asyncio.sleep(task.payload)
-
-        return agent
+    async def _until_all_ended(self) -> None:
+        """Wait as long as tasks still end; what is left after that is counted as not ended."""
+        left, ended_s = len(self._accepted), time.monotonic()
+        async with self._up.database() as database:
+            while left:
+                now_left = await database.fetchval(_OPEN, self._accepted)
+                if now_left < left or not now_left:
+                    left, ended_s = now_left, time.monotonic()
+                if time.monotonic() - ended_s > PATIENCE_S:
+                    break
+                await asyncio.sleep(0.1)
+        self.outcome.unended = left
 
     async def _load(self, client: Client) -> None:
-        """Submit at the pace; an outage holds up only those that wait for their answer."""
+        """Submit at the pace; an outage holds up only those that wait for their answer. No strike falls into silence."""
         begun = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            for number, work_s in enumerate(self._work_s):
+            for number, work_s in enumerate(itertools.cycle(self._work_s)):
+                if number >= self.tasks and self.outcome.strikes == self.strikes:
+                    break
+                self.tasks = max(self.tasks, number + 1)
                 await asyncio.sleep(begun + number / self._per_second - time.monotonic())
                 group.create_task(self._submit(client, work_s))
 
     async def _submit(self, client: Client, work_s: float) -> str:
-        task = await client.submit("work", needs=["work"], payload=work_s)
-        self._accepted.append(task.id)
-        return task.id
+        key = new_id()
+        while True:
+            with contextlib.suppress(NotReachable):  # whether it was taken is unknown, and asked with the same key
+                task = await client.submit("work", needs=["work"], payload=work_s, idempotency_key=key)
+                self._accepted.append(task.id)
+                return task.id
 
     async def _break(self, client: Client) -> None:
-        """Strike at the moments drawn, each time after the hive has come back from the time before."""
+        """Strike at the moments drawn."""
         begun = time.monotonic()
-        for moment, fault in self._strikes:
-            await asyncio.sleep(begun + moment - time.monotonic())
-            await asyncio.to_thread(fault.strike, self._up)
-            self.outcome.strikes += 1
-            self.outcome.recovery_s.append(await self._recovery_s(client))
+        async with asyncio.TaskGroup() as probes:
+            for moment, fault in self._strikes:
+                await asyncio.sleep(begun + moment - time.monotonic())
+                await asyncio.to_thread(fault.strike, self._up)
+                self.outcome.strikes += 1
+                probe = probes.create_task(self._probe(client))
+                if not self._overlapping:
+                    await probe
 
-    async def _recovery_s(self, client: Client) -> float:
+    async def _probe(self, client: Client) -> None:
         struck = time.monotonic()
         for service in SERVICES:
-            await client.connection.read(service, "rejects", Listing(1), Page)
+            await client.connection.read(service, "rejects", Listing(1), Page, timeout_s=PATIENCE_S)
         await client.ended(await self._submit(client, 0), PATIENCE_S)
-        return time.monotonic() - struck
+        self.outcome.recovery_s.append(time.monotonic() - struck)
 
     async def _count(self, database: asyncpg.Connection) -> None:
         outcome = self.outcome
@@ -179,6 +208,7 @@ class Run:
         outcome.repeated = sum(count > 1 for count in self._runs.values())
         outcome.agents_lost = await database.fetchval("SELECT count(*) FROM event WHERE type = 'agent.crashed'")
         outcome.unpublished = len(await self._unpublished(database))
+        outcome.illegal = await legality.violations(database)
         outcome.differences = [line for fold in FOLDS for line in await fold.differences(database)]
 
     async def _unpublished(self, database: asyncpg.Connection) -> set[tuple[str, int]]:
@@ -188,6 +218,23 @@ class Run:
                 await asyncio.sleep(0.1)
         written = {(row["writer"], row["seq"]) for row in await database.fetch("SELECT writer, seq FROM event")}
         return written - await _on_the_bus(self._up)
+
+
+_OPEN = """
+SELECT count(*) FROM unnest($1::text[]) AS asked (task_id) LEFT JOIN task USING (task_id)
+WHERE status IS NULL OR status NOT IN ('completed', 'failed', 'dead_lettered', 'cancelled')
+"""
+
+
+async def survives(up: Up, run: Run, *, tolerated: Iterable[str] = ()) -> None:
+    """Let a run happen on a fresh hive, and see that nothing is wrong afterwards but what is tolerated by name."""
+    up.start()
+    try:
+        outcome = await run.result()
+    finally:
+        up.stop(patience_s=PATIENCE_S)  # how fast it stops is not what is tried here
+    assert {name: what for name, what in outcome.damage.items() if name not in tolerated} == {}
+    assert (outcome.tasks, outcome.strikes) == (run.tasks + run.strikes, run.strikes)
 
 
 async def _on_the_bus(up: Up) -> set[tuple[str, int]]:

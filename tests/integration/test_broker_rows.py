@@ -9,10 +9,11 @@ import pytest
 
 from hivewire import codec
 from hivewire.commands.broker import Approve, OfPhase, Submit
+from hivewire.explanations import Explanation
 from hivewire.inbox import KINDS, TaskDispatch
 from hivewire.reads import BROKER
 from hivewire.subjects import Subjects
-from hivewire.views import Explanation, Page, TaskView
+from hivewire.views import Page, TaskView
 from hivewire_agent_gateway.rows import SQL as GATEWAY_SQL
 from hivewire_broker.fold import compare, differences
 from hivewire_broker.reads import READS

@@ -1,11 +1,13 @@
 """The loop over the real nats-server and Postgres, with the smallest core there is: named sums."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -13,10 +15,13 @@ import pytest
 from nats.aio.client import Client
 from tests.conftest import Hive
 
+from e2e.up import free_port
+from faults.links import Link, links
 from hivewire import codec, ids
 from hivewire.envelope import Envelope
 from hivewire.events import Event
 from hivewire.subjects import REPLY_HEADER, Subjects
+from hivewire_service import lease, service, store
 from hivewire_service.bus import ApiError, Bus
 from hivewire_service.clock import SystemClock
 from hivewire_service.core import NOTHING, Command, Message, Refusal, Step, Write
@@ -373,6 +378,46 @@ async def test_postgres_connections_killed(world: Running) -> None:
         await world.reply_to_repeated(1, verb="start")
     rows = await world.store.pool.fetchval("SELECT total FROM sums WHERE sum_id = 'a'")
     assert rows == world.core.sums["a"] == len(await world.events()) - 1
+
+
+@pytest.fixture
+def link(hive: Hive) -> Iterator[tuple[Hive, Link]]:
+    """The hive with a link to Postgres, and the link."""
+    postgres = urlsplit(hive.postgres_dsn)
+    port = free_port()
+    with links({"postgres": (port, postgres.port)}) as made:
+        dsn = postgres._replace(netloc=postgres.netloc.replace(f":{postgres.port}", f":{port}")).geturl()
+        yield replace(hive, postgres_dsn=dsn), made["postgres"]
+
+
+async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
+    link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says that they are dead; only answers that do not come tell."""
+    monkeypatch.setattr(store, "TURN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(service, "TURN_TIMEOUT_S", 0.5)
+    hive, to_postgres = link
+    async with running(hive) as world:
+        for verb in ("start", "submit"):
+            to_postgres.forget()
+            async with asyncio.timeout(25):
+                await world.reply_to_repeated(1, verb=verb)
+
+
+async def test_a_turn_does_not_outlast_the_lease_on_a_link_that_stands_still(
+    link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "UNRENEWED_LEASES_MAX", 0.5)
+    hive, to_postgres = link
+    async with running(hive) as world:
+        to_postgres.stall()
+        await world.add(1)
+        async with asyncio.timeout(10):
+            while world.service.owns():
+                await asyncio.sleep(0.05)
+        await world.service._cut_off.wait()
+        to_postgres.restore()
+        assert total(await world.reply()) == 1
 
 
 async def test_terms_that_fail_for_a_lasting_reason_follow_one_another_with_growing_pauses(hive: Hive) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -362,9 +363,10 @@ async def test_a_postgres_that_must_not_be_talked_to_is_named(ca, other_ca, data
     if "host=" in options:
         dsn = dsn.replace(f"@{LOOPBACK}", "@localhost").replace("host=localhost&", "")
     store = Store(dsn, "hive", "broker")
-    for attempt in (migrate(dsn, "hive"), store.open(), backup.back_up(dsn, "hive", ca.file.with_name("backup"))):
+    to_back_up = partial(backup.back_up, dsn, "hive", ca.file.with_name("backup"))
+    for attempt in (partial(migrate, dsn, "hive"), store.open, to_back_up):
         with pytest.raises((NotReachable, BadUsage), match=why) as refused:
-            await attempt
+            await attempt()
         assert "\n" not in str(refused.value)
     found = await checkup.examine(dsn, "hive", {})
     assert not found["postgres"].well

@@ -138,10 +138,14 @@ async def postgres(shown: Shown | None) -> AsyncIterator[int]:
             settings |= {"ssl": "on"}
             (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        asked = [programs / "pg_isready", "--quiet", f"--host={LOOPBACK}", f"--port={port}"]
         with (folder / "log").open("wb") as log:
             async with listening(
                 port, programs / "postgres", "-D", data, *given, stdout=log, stderr=log, cwd=folder, **user
             ):
+                async with asyncio.timeout(STARTS_S):
+                    while (await asyncio.to_thread(subprocess.run, asked, check=False)).returncode != 0:
+                        await asyncio.sleep(0.02)
                 yield port
 
 

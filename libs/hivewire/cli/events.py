@@ -22,7 +22,6 @@ def register(app: typer.Typer) -> None:
     group.command("show")(reaches(events))
     group.command("publish")(reaches(publish))
     app.add_typer(group, name="events", rich_help_panel=HISTORY)
-    app.command("asyncapi", rich_help_panel=HISTORY)(asyncapi)
     app.command("rejects", rich_help_panel=HISTORY)(reaches(rejects))
 
 
@@ -81,16 +80,6 @@ async def publish(
         print_json(published)
     else:
         say(f"{published.event_id} is {'recorded' if published.recorded else 'in history already'}")
-
-
-def asyncapi(
-    *,
-    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
-) -> None:
-    """Print the AsyncAPI document of everything on the bus: events, commands, inboxes."""
-    from hivewire.asyncapi import document
-
-    print_json(document(hive_name))
 
 
 async def rejects(

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 PANEL = "Which hive"
-HIVE, TASKS, PLANS, AGENTS, HISTORY = "The hive", "Tasks", "Phases and initiatives", "Agents", "History"
-PEERS = "Conversations"
-"""Under which headings the commands are listed."""
+PANELS = (
+    HIVE := "The hive",
+    TASKS := "Tasks",
+    AGENTS := "Agents",
+    PLANS := "Phases and initiatives",
+    PEERS := "Conversations",
+    REHEARSALS := "Simulations",
+    HISTORY := "History",
+    DOCUMENTS := "Descriptions for programs",
+)
+"""Under which headings the commands are listed, and in which order."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -1,6 +1,8 @@
 """nats-server as a child process, with the hive's accounts and JetStream in the data directory."""
 
 import asyncio
+import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,11 @@ FILE_STORE_BYTES = 1024**4
 """More than all streams may ever hold. The server would otherwise set three quarters of the free disk aside for their
 bounds, and refuse the streams of a small disk, or of many hives, although they hold next to nothing."""
 
+ROOM_BYTES_MIN = 16 * 1024 * 1024
+"""Two of the blocks that it writes messages into."""
+_NO_ROOM = b"no space left on device"
+_LOG_BYTES_MAX = 1024 * 1024
+
 
 class NatsServer:
     """One nats-server with authentication by JWT and an account a hive."""
@@ -35,6 +42,7 @@ class NatsServer:
         self.child = Child(self.name, folder.run)
         self._folder = folder
         self._port = 0
+        self._log_read = 0
 
     @property
     def url(self) -> str:
@@ -57,6 +65,7 @@ class NatsServer:
         with explained(folder.root):
             self._configure()
             log = folder.open_log(self.name)
+            self._log_read = folder.log(self.name).stat().st_size
         program = binaries.nats_server()
         command = Command(
             program=str(program),
@@ -68,6 +77,21 @@ class NatsServer:
         )
         await self.child.start(command)
         await until_ready(self.child, self._takes_clients, folder)
+
+    def ran_out_of_room(self) -> bool:
+        """Whether it said since the last look that there was no room to store a message. It stores none any more then,
+        however much room there is, until it is started again; and it tells nobody but its log."""
+        file = self._folder.log(self.name)
+        with file.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(self._log_read if self._log_read <= size else 0)  # it may have been shortened
+            said = log.read(_LOG_BYTES_MAX)
+            self._log_read = size
+        return _NO_ROOM in said
+
+    def has_room(self) -> bool:
+        """Whether there is some on its disk."""
+        return shutil.disk_usage(self._folder.nats).free >= ROOM_BYTES_MIN
 
     async def _takes_clients(self) -> bool:
         with suppress(OSError):

@@ -39,6 +39,9 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] ",
 }
 
+_STATUS_LINE = 7
+"""Of postmaster.pid, in which Postgres says what it does."""
+
 
 class Postgres:
     """One Postgres server with the superuser and the database `hivewire`."""
@@ -67,6 +70,14 @@ class Postgres:
     @property
     def _data(self) -> Path:
         return self._folder.postgres / "data"
+
+    def is_waiting_to_stop(self) -> bool:
+        """Whether somebody told it to stop once its clients have gone, as SIGTERM does. Ours never go."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return "stopping" in (line.strip() for line in lines[_STATUS_LINE:])
 
     async def start(self) -> None:
         """Start the server and wait until it takes clients. Started again, it listens on the same port.

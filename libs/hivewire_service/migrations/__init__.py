@@ -7,13 +7,14 @@ from importlib.resources import files
 
 import asyncpg
 
-from hivewire.errors import BadUsage, HivewireError
+from hivewire.errors import BadUsage, HivewireError, NotReachable
 from hivewire.subjects import hive_name
 from hivewire_service.postgres import connect
 
 POSTGRES_MAJOR_MIN = 15
 VERSION_TABLE = "schema_version"
 CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 async def migrate(dsn: str, hive: str) -> None:
@@ -30,12 +31,19 @@ async def migrate(dsn: str, hive: str) -> None:
     """
     if hive_name(hive).startswith("pg_") or hive == "information_schema":
         raise BadUsage(f"hive name {hive!r} can't be used: Postgres keeps it for itself, take another")
-    connection = await connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": f"{hive} migrate"})
+    connection = await connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=ANSWER_TIMEOUT_S,
+        server_settings={"application_name": f"{hive} migrate"},
+    )
     try:
         _check_server(connection)
         current = await _current_revision(connection, hive)
+    except TimeoutError as error:
+        raise NotReachable(f"Postgres took the connection and does not answer in {ANSWER_TIMEOUT_S:g} s") from error
     finally:
-        await connection.close()
+        connection.terminate()
     revisions = known_revisions()
     if current == revisions[-1]:
         return

@@ -167,7 +167,12 @@ class Session:
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
         return [Record(row) for row in (await self._run(sql, arguments))[1]]
 
-    async def fetchrow(self, sql: str, *arguments: Any) -> Record | None:
+    async def fetchrow(
+        self,
+        sql: str,
+        *arguments: Any,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Record | None:
         return next(iter(await self.fetch(sql, *arguments)), None)
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
@@ -201,6 +206,9 @@ class Pool(Session):
 
     def _lost(self) -> None:
         """The next use takes another connection."""
+
+    async def expire_connections(self) -> None:
+        """Every use has a new one anyway."""
 
     @asynccontextmanager
     async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109

@@ -1,6 +1,7 @@
 """What can be checked of the deployment without a container engine."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,23 @@ def test_its_files_exist():
 def test_nobody_is_root_and_nothing_of_ours_is_written():
     assert "\nUSER 10001:10001\n" in (ROOT / "deploy" / "Dockerfile").read_text()
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in OURS.values())
+
+
+def test_every_image_is_of_one_version_and_every_server_tells_its_health():
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    images = [service["image"] for service in COMPOSE["services"].values() if "hivewire" not in service["image"]]
+    images += re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    assert [image for image in images if not re.search(r":v?\d+\.\d+(\.\d+)?[-\w]*}?$", image)] == []
+    assert "\nHEALTHCHECK " in dockerfile
+    others = [service for name, service in COMPOSE["services"].items() if name not in OURS]
+    assert all("healthcheck" in service for service in others)
+
+
+def test_no_password_has_a_default_and_every_port_is_of_this_machine():
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert re.findall(r"\$\{\w*(?:PASSWORD|SECRET|TOKEN)\w*:-[^}]", text) == []
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
+    assert [port for port in ports if "127.0.0.1:" not in port] == []
 
 
 @pytest.mark.parametrize("name", ["single", "cluster", "single-tls", "cluster-tls"])

@@ -172,3 +172,34 @@ def test_a_file_without_credentials_is_bad_usage(tmp_path, text):
 def test_a_missing_file_is_bad_usage(tmp_path):
     with pytest.raises(BadUsage, match="No such file"):
         Credentials.load(tmp_path / "missing")
+
+
+async def test_listening_outlives_a_connection_that_breaks_meanwhile(fake, connection, monkeypatch):
+    flush, lost = connection._nats.flush, asyncio.Event()
+
+    async def lose_the_answer():
+        monkeypatch.setattr(connection._nats, "flush", flush)
+        lost.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(connection._nats, "flush", lose_the_answer)
+    listening = asyncio.create_task(connection.listen("_INBOX.bob.news", lambda *_: None))
+    await lost.wait()
+    await connection._nats.force_reconnect()
+    await asyncio.wait_for(listening, 5)
+
+
+async def test_who_gives_up_listening_leaves_the_connection_alive(fake, connection, monkeypatch):
+    ping, asked = connection._nats._send_ping, asyncio.Event()
+
+    async def tell(*arguments):
+        await ping(*arguments)
+        asked.set()
+
+    monkeypatch.setattr(connection._nats, "_send_ping", tell)
+    listening = asyncio.create_task(connection.listen("_INBOX.bob.news", lambda *_: None))
+    await asked.wait()
+    listening.cancel()
+    await asyncio.wait((listening,))
+    fake.answers["submit"] = lambda _: Body(1)
+    assert await connection.command("broker", "submit", Body(1), Body, timeout_s=5) == Body(1)

@@ -14,6 +14,10 @@ def refused(seq: int, body: bytes = b"x") -> Taken:
     return Taken(message(seq, body), None)
 
 
+def read(received: Received) -> Taken:
+    return Taken(received, None)
+
+
 def test_what_is_refused_is_no_reason_for_a_turn_and_takes_no_place_in_one() -> None:
     queue = Waiting()
     for seq in range(1, 701):
@@ -23,8 +27,8 @@ def test_what_is_refused_is_no_reason_for_a_turn_and_takes_no_place_in_one() -> 
     for seq in range(701, 701 + BATCH_COMMANDS_MAX + 1):
         queue.put(message(seq))
     assert queue.is_urgent
-    assert len(queue.take(0)) == 700 + BATCH_COMMANDS_MAX
-    assert len(queue.take(0)) == 1
+    assert len(queue.take(read, 0)) == 700 + BATCH_COMMANDS_MAX
+    assert len(queue.take(read, 0)) == 1
     assert not queue
 
 
@@ -33,7 +37,7 @@ def test_a_queue_full_of_what_is_refused_is_taken() -> None:
     queue.put(refused(1, b"x" * waiting.WAITING_BYTES_MAX))
     assert not queue.has_room
     assert queue.is_urgent
-    assert len(queue.take(0)) == 1
+    assert len(queue.take(read, 0)) == 1
     assert queue.has_room
 
 
@@ -41,4 +45,4 @@ def test_one_by_one_is_so_for_what_is_refused_too() -> None:
     queue = Waiting()
     for each in (refused(1), message(2), refused(3), message(4), message(5)):
         queue.put(each)
-    assert [len(queue.take(alone_until=3)) for _ in range(4)] == [1, 1, 1, 2]
+    assert [len(queue.take(read, alone_until=3)) for _ in range(4)] == [1, 1, 1, 2]

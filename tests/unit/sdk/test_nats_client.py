@@ -1,0 +1,80 @@
+"""The client lets go of a server that reads nothing any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from hivewire import nats_client
+from hivewire.nats_client import Nats
+
+INFO = b'INFO {"server_id":"x","version":"2.14.0","max_payload":1048576,"proto":1,"headers":true}\r\n'
+MORE_THAN_SOCKETS_HOLD = 32
+ROOM_BYTES = 64 * 1024 * 1024
+"""Else publishing waits for the socket."""
+
+
+@asynccontextmanager
+async def server() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server that answers pings; once the event is set, it reads nothing more from connections that stand."""
+    stalled, ended = asyncio.Event(), asyncio.Event()
+    lines: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stands_before = not stalled.is_set()
+        lines.append(asyncio.current_task())
+        writer.write(INFO)
+        while data := await reader.read(65536):
+            writer.write(b"PONG\r\n" * data.count(b"PING\r\n"))
+            if stands_before and stalled.is_set():
+                await ended.wait()
+                writer.transport.abort()
+                return
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"nats://127.0.0.1:{listener.sockets[0].getsockname()[1]}", stalled
+    finally:
+        ended.set()
+        listener.close()
+        await asyncio.gather(*lines, return_exceptions=True)
+
+
+async def flood(client: Nats) -> None:
+    """Write more than the sockets between hold."""
+    for _ in range(MORE_THAN_SOCKETS_HOLD):
+        await client.publish("subject", b"x" * 1_000_000)
+        await asyncio.sleep(0)
+
+
+async def test_a_server_that_reads_nothing_is_left_for_one_that_does():
+    async with server() as (url, stalled):
+        client, back = Nats(), asyncio.Event()
+
+        async def reconnected() -> None:
+            back.set()
+
+        await client.connect(
+            url,
+            ping_interval=0.1,
+            max_outstanding_pings=1,
+            reconnect_time_wait=0.01,
+            reconnected_cb=reconnected,
+            pending_size=ROOM_BYTES,
+        )
+        stalled.set()
+        await flood(client)
+        await asyncio.wait_for(back.wait(), 10)
+        await client.close()
+
+
+async def test_closing_does_not_wait_for_a_server_that_reads_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nats_client, "CLOSE_S_MAX", 0.1)
+    async with server() as (url, stalled):
+        client = Nats()
+        await client.connect(url, pending_size=ROOM_BYTES)
+        stalled.set()
+        await flood(client)
+        await asyncio.wait_for(client.close(), 10)
+        assert client.is_closed
