@@ -18,8 +18,6 @@ from hivewire.subjects import is_token
 
 T = TypeVar("T")
 
-_SUSPECT: Final = (b"\\u", b"0001-", b"9999-")
-"""Without one of these, pure ASCII holds nothing that only a look at each value would find."""
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(Envelope)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -116,7 +114,7 @@ def _unfit_bytes(body: bytes) -> str | None:
 def _unfit_values(value: object, body: bytes) -> str | None:
     """Why a part of `value` could not be kept: what msgspec's types do not say. Opaque parts stay JSON, where an escaped NUL
     is fine. A list of what is left to look at, since a stack would end before the nesting does."""
-    if body.isascii() and not any(mark in body for mark in _SUSPECT):
+    if body.isascii() and not _is_suspect(body):
         return None
     left: list[Any] = [value]
     while left:
@@ -126,6 +124,11 @@ def _unfit_values(value: object, body: bytes) -> str | None:
             return problem
         left.extend(_parts(item))
     return None
+
+
+def _is_suspect(body: bytes) -> bool:
+    """Without one of these, pure ASCII holds nothing that only a look at each value would find."""
+    return b"\\u" in body or b"0001-" in body or b"9999-" in body
 
 
 def _unfit_value(item: object) -> str | None:
