@@ -7,7 +7,7 @@ or passes unread inside opaque data, and NUL in a text is legal JSON that Postgr
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
