@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format lock bench faults fuzz cluster-test docs clean
+.PHONY: help install demo up test lint format lock bench faults fuzz cluster-test docs-test docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ install: $(STAMP) ## make the virtual environment in .venv, with everything in i
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "hivewire needs Python 3.11 or newer, and $(PYTHON) is not: name another, e.g. make install PYTHON=python3.12" >&2; exit 1; }
-	@echo "installing into $(VENV) ..."
+	@echo "installing into $(VENV), which takes a minute ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
@@ -55,19 +55,25 @@ bench: install ## measure latency, throughput, recovery and costs on this machin
 faults: install ## break servers, services, links and disks under load, and count what is lost
 	@$(BIN)/pytest --quiet tests/faults
 
-fuzz: install ## send the HTTP API thousands of made-up requests, valid and not
+FUZZ_SECONDS ?= 180
+
+fuzz: install ## fuzz all that parses (FUZZ_SECONDS=180), then send the HTTP API thousands of made-up requests
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary :all: 'atheris==3.0.0' || \
+		echo "no wheel of atheris for this platform"
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/run.py
 	@HIVEWIRE_FUZZ_EXAMPLES=50 $(BIN)/pytest --quiet --timeout 3600 tests/integration/test_http_refusals.py -k described
 
 cluster-test: install ## kill nodes and services of a cluster under load, and show who took over when
 	@$(BIN)/pytest --quiet --capture=no tests/cluster
 
-docs-test: install ## do what the tutorial and the how-to pages say
+docs-test: install ## do what the pages of the documentation say, each on a hive
 	@$(BIN)/pytest --quiet tests/docs
 
 docs: install ## write what of the docs follows from the code: diagrams, references, dashboards
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/metrics_reference.py
 	@$(BIN)/python docs/cli_reference.py
+	@$(BIN)/python docs/http_reference.py
 	@$(BIN)/python docs/settings_reference.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
+from hivewire.context import VARIABLES
 from hivewire.subjects import reply_prefix
 from hivewire_service.embedded import Embedded
 from hivewire_service.identity import Issuer
@@ -89,14 +90,7 @@ def new_hive(stack: Embedded, folder: Path) -> Hive:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No hive is known from outside: not by the environment, not by a file, not by the user's own `up`."""
-    for name in (
-        "NATS_URL",
-        "NATS_CREDS",
-        "HIVEWIRE_DATA",
-        "HIVEWIRE_HIVE",
-        "HIVEWIRE_CONFIG",
-        "HIVEWIRE_POSTGRES_DSN",
-    ):
+    for name in (*VARIABLES.values(), "HIVEWIRE_CONFIG", "HIVEWIRE_POSTGRES_DSN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -92,6 +92,7 @@ INTERNALS = (
     Panel("Commands that are not decided", {"{{service}}": "hivewire:commands_waiting"}),
     Panel("Commands in one commit", {"{{service}}": "hivewire:batch_commands:mean"}),
     Panel("Time of a commit", quantiles("hivewire_commit_seconds", "service"), "s"),
+    Panel("Time of a tick", quantiles("hivewire_tick_seconds"), "s"),
     Panel("Events", rate("hivewire_events_total", "service"), "ops"),
     Panel("Events that are not on the bus", {"{{service}}": "hivewire:publish_backlog_events"}),
     Panel(

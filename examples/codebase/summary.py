@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.codebase.findings import Findings, Peak
-from hivewire.views import EventView, Explanation
+from hivewire.explanations import Explanation
+from hivewire.views import EventView
 
 ENDS = {"task.completed": "completed", "task.retry": "", "task.dead_lettered": "dead-lettered", "task.failed": "failed"}
 """Events that end an attempt, by how; empty: the event says it."""

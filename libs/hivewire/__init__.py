@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from hivewire.agent import Agent
     from hivewire.answering import Message, Question
     from hivewire.asking import Answer
-    from hivewire.client import Client, TaskHandle
+    from hivewire.client import Client
     from hivewire.commands.broker import Backoff
     from hivewire.correlation import correlated
     from hivewire.errors import (
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TaskFailed,
     )
     from hivewire.task import Task, TaskContext, ThreadContext
+    from hivewire.task_handle import TaskHandle
 
 __all__ = [
     "Agent",
@@ -53,7 +54,7 @@ _HOMES = {
     "Question": "answering",
     "Task": "task",
     "TaskContext": "task",
-    "TaskHandle": "client",
+    "TaskHandle": "task_handle",
     "ThreadContext": "task",
     "correlated": "correlation",
 }

@@ -53,6 +53,9 @@ class Agent:
         grace_s: float = GRACE_S,
         nats_url: str | None = None,
         creds: str | None = None,
+        nats_ca: str | None = None,
+        nats_cert: str | None = None,
+        nats_key: str | None = None,
         hive: str | None = None,
         context: Context | None = None,
     ) -> None:
@@ -74,6 +77,9 @@ class Agent:
             nats_url: one or more server URLs; see `Client.connect` for what is taken otherwise.
             creds: path of the agent's credentials file. Where the local operator's are found instead, credentials are
                 made for the agent.
+            nats_ca: path of the CA of the servers' certificates; without it the system's are trusted.
+            nats_cert: path of a certificate to show to a server that wants one.
+            nats_key: path of its key.
             hive: the hive's name.
             context: all of that, found before.
 
@@ -88,7 +94,15 @@ class Agent:
         self._name, self._owner, self._labels, self._metadata = name, owner, dict(labels or {}), metadata
         self._on_demand, self._wake = on_demand, wake
         self._grace_s = grace_s
-        self._where = context, nats_url, creds, hive
+        self._context = context
+        self._where: dict[str, str | None] = {
+            "nats_url": nats_url,
+            "nats_creds": creds,
+            "nats_ca": nats_ca,
+            "nats_cert": nats_cert,
+            "nats_key": nats_key,
+            "hive": hive,
+        }
         self._handlers = Handlers()
         self._peer_handlers = PeerHandlers()
         self._session: _Session | None = None
@@ -223,11 +237,10 @@ class Agent:
 
         Raises:
             RefusedError: the hive does not take the agent.
-            NotReachable: no hive is named and none runs here.
-            BadUsage: the credentials or the card cannot be used.
+            NotReachable: no hive is named and none runs here, or TLS says not to talk to it.
+            BadUsage: the credentials, a file of TLS or the card cannot be used.
         """
-        context, nats_url, creds, hive = self._where
-        found = context or find_context(nats_url=nats_url, nats_creds=creds, hive=hive)
+        found = self._context or find_context(**self._where)
         connection = await join(found, self.id, "agent", patience_s=None)
         peers = Peers(connection, self._peer_handlers)
         workbench = Workbench(connection, self._handlers, self._slots, self.instance, peers.asking)
@@ -280,7 +293,9 @@ class _Session:
         self._connection.closed.add_done_callback(self._lost)
         await self._connection.listen(self._connection.subjects.inboxes(self._agent.id), self._hear)
         await self._register()
-        logger.info("agent %s is ready for %s", self._agent.id, ", ".join(self._agent.capabilities) or "any task")
+        logger.info(
+            "agent %s is ready for %s", self._agent.id, ", ".join(self._agent.capabilities) or "tasks that need nothing"
+        )
         self._duties = [asyncio.create_task(duty()) for duty in (self._beat, self._stay_registered)]
 
     async def over(self) -> None:

@@ -73,9 +73,12 @@ def encoded(task: Submit, bytes_max: int) -> bytes:
     """One task as it stands in a batch.
 
     Raises:
-        RefusedError: it is too large for a command of its own (413).
+        RefusedError: it is too large for a command of its own (413), or the broker takes no such task (400).
     """
     body = codec.encode(task)
+    problem = codec.decode_as(body, Submit, "task")
+    if isinstance(problem, codec.Malformed):
+        raise RefusedError(problem.reason, status=400)
     if len(body) + CHUNK_OVERHEAD_BYTES > bytes_max:
         raise RefusedError(f"the task is too large: {len(body)} bytes, {bytes_max} are allowed", status=413)
     return body

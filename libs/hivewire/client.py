@@ -18,6 +18,7 @@ from hivewire.connection import Connection
 from hivewire.context import Context, find_context
 from hivewire.errors import HivewireError, TaskCancelled, TaskFailed
 from hivewire.events import Event
+from hivewire.explanations import Explanation, WhatIf, Why
 from hivewire.graph import GraphSpec
 from hivewire.ids import new_id
 from hivewire.membership import join
@@ -27,11 +28,11 @@ from hivewire.results import Results
 from hivewire.simulations import Simulations
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, token
 from hivewire.submission import TaskChanges, TaskOptions, submission, task_update
+from hivewire.task_handle import TaskHandle
 from hivewire.views import (
     AgentView,
     ConversationView,
     EventView,
-    Explanation,
     GraphView,
     InitiativeBrief,
     InitiativeView,
@@ -46,8 +47,6 @@ from hivewire.views import (
     Stats,
     TaskBrief,
     TaskView,
-    WhatIf,
-    Why,
 )
 
 T = TypeVar("T")
@@ -55,52 +54,6 @@ PhaseVerb = Literal["approve", "queue", "dispatch", "block", "unblock", "complet
 InitiativeVerb = Literal["approve", "queue", "block", "unblock", "complete"]
 
 _LISTING = reads.Listing(limits.LIST_ITEMS_MAX)
-
-
-class TaskHandle:
-    """A submitted task. `created` is False when the same task was known before."""
-
-    def __init__(self, client: "Client", task_id: str, *, created: bool = True) -> None:
-        self._client = client
-        self.id = task_id
-        self.created = created
-
-    def __repr__(self) -> str:
-        return f"TaskHandle({self.id})"
-
-    async def result(self, timeout_s: float | None = None) -> Any:
-        """What the task's handler returned, once the task is completed.
-
-        Raises:
-            TaskFailed: it ended failed or dead_lettered.
-            TaskCancelled: it was cancelled.
-            TimeoutError: it did not end within `timeout_s` seconds. The task goes on.
-        """
-        return await self._client.result(self.id, timeout_s)
-
-    async def ended(self, timeout_s: float | None = None) -> TaskView:
-        """The task once it has ended, however it did.
-
-        Raises:
-            TimeoutError: it did not end within `timeout_s` seconds.
-        """
-        return await self._client.ended(self.id, timeout_s)
-
-    async def view(self) -> TaskView:
-        """The task as it stands."""
-        return await self._client.task(self.id)
-
-    async def status(self) -> str:
-        """Where the task is: pending, assigned, running ... completed."""
-        return (await self.view()).status
-
-    async def cancel(self, reason: str = "") -> TaskBrief:
-        """End the task; an agent that works on it is told to stop."""
-        return await self._client.cancel(self.id, reason)
-
-    def watch(self) -> AsyncIterator[EventView]:
-        """The task's events from its beginning, until it has ended."""
-        return self._client.watch(self.id)
 
 
 class Client:
@@ -128,9 +81,13 @@ class Client:
         hive: str | None = None,
         name: str | None = None,
         context: Context | str | None = None,
+        *,
+        nats_ca: str | None = None,
+        nats_cert: str | None = None,
+        nats_key: str | None = None,
     ) -> AsyncIterator[Self]:
-        """Connect to a hive, by what is said here, else by NATS_URL, NATS_CREDS and HIVEWIRE_DATA, else to the one
-        that the same user's `hivewire up` runs.
+        """Connect to a hive, by what is said here, else by NATS_URL, NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY and
+        HIVEWIRE_DATA, else to the one that the same user's `hivewire up` runs.
 
         Args:
             nats_url: one or more server URLs, separated by commas.
@@ -138,14 +95,19 @@ class Client:
             hive: the hive's name.
             name: who to be; where the local operator's credentials are at hand, a publisher's are made for the name.
             context: all of that, found before; or the name of a context of the `nats` command.
+            nats_ca: path of the CA of the servers' certificates; without it the system's are trusted.
+            nats_cert: path of a certificate to show to a server that wants one.
+            nats_key: path of its key.
 
         Raises:
-            NotReachable: there is no hive, or it does not answer.
-            BadUsage: the credentials cannot be used.
+            NotReachable: there is no hive, it does not answer, or TLS says not to talk to it.
+            BadUsage: the credentials or a file of TLS cannot be used.
         """
         if isinstance(context, str):
             context = nats_context(context, hive)
-        found = context or find_context(nats_url=nats_url, nats_creds=creds, hive=hive)
+        found = context or find_context(
+            nats_url=nats_url, nats_creds=creds, nats_ca=nats_ca, nats_cert=nats_cert, nats_key=nats_key, hive=hive
+        )
         async with await join(found, name) as connection:
             client = cls(connection)
             try:

@@ -4,16 +4,22 @@ msgspec alone is not enough of a border: deep nesting raises RecursionError, bro
 or passes unread inside opaque data, and NUL in a text is legal JSON that Postgres cannot store.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from hivewire import limits
 from hivewire.envelope import SPEC_VERSION, Envelope
+from hivewire.fields import ID_PATTERN
+from hivewire.subjects import is_token
 
 T = TypeVar("T")
 
-_NUL_ESCAPE = b"\\u0000"
+_SUSPECT: Final = (b"\\u", b"0001-", b"9999-")
+"""Without one of these, pure ASCII holds nothing that only a look at each value would find."""
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(Envelope)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -53,7 +59,7 @@ def decode_envelope(body: bytes) -> Envelope | Malformed:
         return envelope
     if envelope.specversion != SPEC_VERSION:
         return Malformed(f"envelope: specversion {envelope.specversion[:20]!r} is not {SPEC_VERSION}", envelope)
-    problem = _unfit_texts(envelope, body)
+    problem = _unfit_values(envelope, body)
     return Malformed(f"envelope: {problem}") if problem else envelope
 
 
@@ -75,7 +81,7 @@ def decode_as(body: msgspec.Raw | bytes, wanted: type[T], what: str) -> T | Malf
     decoded = _decode(_decoder(wanted), text, what)
     if isinstance(decoded, Malformed):
         return decoded
-    problem = _unfit_texts(decoded, text)
+    problem = _unfit_values(decoded, text)
     return Malformed(f"{what}: {problem}") if problem else decoded
 
 
@@ -107,20 +113,65 @@ def _unfit_bytes(body: bytes) -> str | None:
     return None
 
 
-def _unfit_texts(value: object, body: bytes) -> str | None:
-    """Why Postgres could not store a text of `value`. Opaque parts are kept as JSON, where an escaped NUL is fine."""
-    if _NUL_ESCAPE not in body:
+def _unfit_values(value: object, body: bytes) -> str | None:
+    """Why a part of `value` could not be kept: what msgspec's types do not say. Opaque parts stay JSON, where an escaped NUL
+    is fine. A list of what is left to look at, since a stack would end before the nesting does."""
+    if body.isascii() and not any(mark in body for mark in _SUSPECT):
         return None
-    return "a text contains the NUL character" if _has_nul(value) else None
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        problem = _unfit_value(item)
+        if problem:
+            return problem
+        left.extend(_parts(item))
+    return None
 
 
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, msgspec.Struct):
-        return any(_has_nul(getattr(value, name)) for name in value.__struct_fields__)
-    if isinstance(value, Mapping):
-        return any(_has_nul(item) for pair in value.items() for item in pair)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(_has_nul(item) for item in value)
+def _unfit_value(item: object) -> str | None:
+    match item:
+        case str() if "\0" in item:
+            return "a text contains the NUL character"
+        case datetime() if not limits.YEAR_MIN <= item.year <= limits.YEAR_MAX:
+            return f"the year of a moment is not within {limits.YEAR_MIN} and {limits.YEAR_MAX}"
+        case msgspec.Struct():
+            return _unfit_token(item)
+    return None
+
+
+def _unfit_token(struct: msgspec.Struct) -> str | None:
+    for name in _token_fields(type(struct)):
+        given = getattr(struct, name)
+        for text in given if isinstance(given, list) else (given,):
+            if isinstance(text, str) and not is_token(text):
+                return f"{name} {text[:40]!r} has unprintable characters or more than {limits.TOKEN_BYTES_MAX} bytes"
+    return None
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    if isinstance(item, msgspec.Struct):
+        return (getattr(item, name) for name in item.__struct_fields__)
+    if isinstance(item, Mapping):
+        return (part for pair in item.items() for part in pair)
+    return item if isinstance(item, (list, tuple, set, frozenset)) else ()
+
+
+@cache
+def _token_fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields that hold an id, or a list of ids."""
+    described = msgspec.inspect.type_info(kind)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return tuple(field.name for field in described.fields if _is_of_tokens(field.type))
+
+
+def _is_of_tokens(kind: msgspec.inspect.Type) -> bool:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _is_of_tokens(inner)
+        case msgspec.inspect.UnionType(types=kinds):
+            return any(map(_is_of_tokens, kinds))
+        case msgspec.inspect.ListType(item_type=inner):
+            return _is_of_tokens(inner)
+        case msgspec.inspect.StrType(pattern=pattern):
+            return pattern == ID_PATTERN
     return False

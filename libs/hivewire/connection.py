@@ -21,13 +21,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, correlation, limits, tracing
-from hivewire.commands import command_type
+from hivewire.commands import TYPES, checked, command_type
 from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
-from hivewire.nats_client import NatsClient
+from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
+from hivewire.tls import Tls
 from hivewire.unanswered import Request, Target, Unanswered
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class Connection:
     `on_disconnect` and `on_reconnect` is called whenever that happens.
     """
 
-    def __init__(self, url: str, hive: str, sender: str) -> None:
+    def __init__(self, url: str, hive: str, sender: str, tls: Tls | None = None) -> None:
         self.url = _PASSWORD.sub("//***@", url)
         """What to call the server in messages, without secrets."""
         self.subjects = Subjects(hive)
@@ -96,13 +97,20 @@ class Connection:
         """Done when the connection is gone for good, with the reason."""
         self.too_large = 0
         """How many messages were too large to be sent."""
-        self._nats = NatsClient()
+        self._nats = NatsClient(tls or Tls())
         self._replies = f"{reply_prefix(self.sender)}.{new_id()}"
         self._unanswered = Unanswered(self._publish, lambda: self._nats.is_connected)
         self._window = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._denied: set[str] = set()
         self._last_error = ""
-        self._refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._servers = 1
+        self._begun = False
+        self._untrusted = 0
+        """How often TLS failed."""
+        self._hopeless: asyncio.Future[HivewireError] = asyncio.get_running_loop().create_future()
+        """Why it is of no use to try for longer to connect for the first time."""
+        self._back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done at the next reconnection."""
 
     # --- life -----------------------------------------------------------------------------------------
     @classmethod
@@ -114,6 +122,7 @@ class Connection:
         hive: str = "hive",
         name: str | None = None,
         patience_s: float | None = 5.0,
+        tls: Tls | None = None,
     ) -> Self:
         """Connect.
 
@@ -123,15 +132,18 @@ class Connection:
             hive: the hive's name.
             name: the sender where there are no credentials.
             patience_s: how long to try to reach a server; None is for ever.
+            tls: whom to trust and what to show, where the server speaks TLS.
 
         Raises:
-            NotReachable: no server answered in time.
+            NotReachable: no server answered in time, or each is one that TLS says not to talk to.
             RefusedError: the server does not take the credentials.
-            BadUsage: the URL is none.
+            BadUsage: the URL is none, or a file of `tls` cannot be used.
         """
         sender = credentials.name if credentials else (name or "anonymous")
         servers = server_urls(url)
-        connection = cls(url, hive, sender)
+        tls = tls or Tls()
+        tls.check()
+        connection = cls(url, hive, sender, tls)
         try:
             await connection._connect(servers, credentials, patience_s)
         except BaseException:
@@ -140,6 +152,7 @@ class Connection:
         return connection
 
     async def _connect(self, servers: list[str], credentials: Credentials | None, patience_s: float | None) -> None:
+        self._servers = len(servers)
         attempt = asyncio.ensure_future(
             self._nats.connect(
                 servers=servers,
@@ -159,21 +172,20 @@ class Connection:
             )
         )
         try:
-            either: set[asyncio.Future[Any]] = {attempt, self._refused}
+            either: set[asyncio.Future[Any]] = {attempt, self._hopeless}
             await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
             if not attempt.done():
                 raise self._unreachable()
             attempt.result()
         finally:
             attempt.cancel()
+        self._begun = True
         await self._nats.subscribe(f"{self._replies}.*", cb=self._on_reply)
         self._unanswered.start()
 
     def _unreachable(self) -> HivewireError:
-        if self._refused.done():
-            return RefusedError(
-                f"NATS at {self.url} refuses the credentials of {self.sender!r}: {self._refused.result()}", status=403
-            )
+        if self._hopeless.done():
+            return self._hopeless.result()
         reason = f" ({self._last_error})" if self._last_error else ""
         return NotReachable(f"cannot reach NATS at {self.url}{reason}: is the hive running? `hivewire up` starts one")
 
@@ -211,7 +223,7 @@ class Connection:
         Commands posted one after the other are sent in this order. `outcome` reads the answer.
 
         Raises:
-            RefusedError: the command is too large (413).
+            RefusedError: the command is too large (413), or no service takes such data (400).
             BadUsage: `data` is no JSON.
         """
         return self._send(self._command(service, verb), data, id or new_id()).reply
@@ -323,9 +335,14 @@ class Connection:
                 **correlation.current()._asdict(),
                 data=codec.raw(data),
             )
-            return codec.encode(envelope)
+            body = codec.encode(envelope)
         except (TypeError, ValueError, RecursionError) as error:
             raise BadUsage(f"{kind} cannot be written as JSON: {error}") from error
+        if isinstance(data, TYPES.get(kind, ())):
+            problem = checked(envelope)
+            if isinstance(problem, codec.Malformed):
+                raise RefusedError(problem.reason, 400)
+        return body
 
     async def _publish(self, request: Request) -> None:
         try:
@@ -342,13 +359,20 @@ class Connection:
         request = self._unanswered.get(key)
         if request is None or (message.headers and "Status" in message.headers):
             return  # a repeat of an answer, or word that nobody listens: the request is repeated
+        if message.subject != request.reply_subject:
+            return  # whoever guesses the key of another's request has the answer to its own sent under its own name
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
-        request.obstacle = _passing_obstacle(envelope)
-        if not request.obstacle:
+        obstacle = _passing_obstacle(envelope)
+        if obstacle is None:
             self._unanswered.answer(key, envelope)
+            return
+        request.obstacle = f"{obstacle.error}."
+        retry_after_s = obstacle.detail.get(limits.RETRY_AFTER)
+        if retry_after_s is not None:
+            self._unanswered.put_off(key, retry_after_s)
 
     # --- what is heard and said without an answer -----------------------------------------------------
     async def listen(self, subject: str, listener: Listener) -> Listening:
@@ -367,15 +391,27 @@ class Connection:
         self._denied.discard(subject.lower())
         try:
             listening = Listening(subject, await self._nats.subscribe(subject, cb=deliver))
-            await self._nats.flush()
-            # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
-            await self._nats.flush()
+            await self._taken()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error
         if subject.lower() in self._denied:
             await listening.stop()
             raise RefusedError(f"{self.sender!r} may not listen to {subject}", status=403)
         return listening
+
+    async def _taken(self) -> None:
+        """Return once the server has taken what was sent. A connection that breaks takes the answer along, so another is
+        asked again; and the asking is never cut short: nats-py reads nothing more after an answer nobody waits for."""
+        # nats-py writes the first PING ahead of the SUB that still waits in its buffer.
+        answers = 0
+        while answers < 2:
+            asking = asyncio.ensure_future(self._nats.flush())
+            asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+            either: set[asyncio.Future[Any]] = {asking, self._back}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+                answers += 1
 
     async def say(self, subject: str, body: bytes) -> None:
         """Publish what needs no answer; while disconnected it is dropped."""
@@ -416,11 +452,31 @@ class Connection:
         lowered = text.lower()
         if "permissions violation" in lowered:
             self._on_violation(lowered)
-        elif ("authorization violation" in lowered or "authentication" in lowered) and not self._refused.done():
-            self._refused.set_result(text.strip("'\r\n"))
+        elif "authorization violation" in lowered or "authentication" in lowered:
+            said = text.strip("'\r\n")
+            self._give_up(
+                RefusedError(f"NATS at {self.url} refuses the credentials of {self.sender!r}: {said}", status=403)
+            )
+        elif (untrusted := tls_trouble(error)) is not None:
+            text = self._on_tls_trouble(untrusted)
         if text != self._last_error:
             logger.debug("NATS: %s", text)
         self._last_error = text
+
+    def _on_tls_trouble(self, text: str) -> str:
+        """Several servers may have certificates of their own: there is hope until each was tried. Once connected there
+        always is: files are replaced."""
+        self._untrusted += 1
+        told = f"cannot talk to NATS at {self.url}: {text}"
+        if self._untrusted >= self._servers and not self._begun:
+            self._give_up(NotReachable(told))
+        elif text != self._last_error:
+            logger.warning("%s", told)
+        return text
+
+    def _give_up(self, error: HivewireError) -> None:
+        if not self._hopeless.done():
+            self._hopeless.set_result(error)
 
     def _on_violation(self, text: str) -> None:
         """The server names the subject in quotes, and nats-py hands it over in lower case."""
@@ -444,7 +500,10 @@ class Connection:
 
     async def _on_reconnected(self) -> None:
         logger.info("connected to NATS at %s again", self.url)
+        self._last_error = ""
         self._unanswered.send_again()
+        self._back.set_result(None)
+        self._back = asyncio.get_running_loop().create_future()
         for call in self.on_reconnect:
             call()
 
@@ -489,14 +548,15 @@ def server_urls(url: str) -> list[str]:
     return servers
 
 
-def _passing_obstacle(envelope: Envelope) -> str:
-    """Why the service cannot answer now although it will: the request is repeated."""
+def _passing_obstacle(envelope: Envelope) -> ErrorBody | None:
+    """Why the service does not answer now although it will: the request is repeated. None: this is the answer."""
     if envelope.type != REPLY_REFUSED:
-        return ""
+        return None
     refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
-    if isinstance(refusal, ErrorBody) and refusal.status == UNAVAILABLE:
-        return f"{refusal.error}."
-    return ""
+    if isinstance(refusal, codec.Malformed):
+        return None
+    slow_down = refusal.status == limits.TOO_MANY and isinstance(refusal.detail.get(limits.RETRY_AFTER), (int, float))
+    return refusal if refusal.status == UNAVAILABLE or slow_down else None
 
 
 def _version(client: NatsClient) -> str:

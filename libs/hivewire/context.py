@@ -14,9 +14,22 @@ import yaml
 
 from hivewire.errors import BadUsage, NotReachable
 from hivewire.private_file import write_private
+from hivewire.tls import Tls
 
 CONTEXT_FILE = "context.json"
 CONFIG_FILE = "hivewire.yaml"
+VARIABLES = {
+    "nats_url": "NATS_URL",
+    "nats_creds": "NATS_CREDS",
+    "nats_ca": "NATS_CA",
+    "nats_cert": "NATS_CERT",
+    "nats_key": "NATS_KEY",
+    "data": "HIVEWIRE_DATA",
+    "hive": "HIVEWIRE_HIVE",
+}
+"""The environment's name of each setting by which a hive is found."""
+OVERRIDING = ("nats_creds", "nats_ca", "nats_cert", "nats_key", "hive")
+"""What can be said of a hive that was found by other means."""
 
 
 class Context(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -26,6 +39,11 @@ class Context(msgspec.Struct, kw_only=True, omit_defaults=True):
     hive: str = "hive"
     nats_creds: str | None = None
     """Path of the credentials to connect with."""
+    nats_ca: str | None = None
+    """Path of the CA that signed the servers' certificates; without it the system's are trusted."""
+    nats_cert: str | None = None
+    nats_key: str | None = None
+    """Paths of a client's certificate and its key, for servers that want one."""
     postgres_dsn: str | None = None
     http_url: str | None = None
     data_dir: str | None = None
@@ -58,6 +76,11 @@ class Context(msgspec.Struct, kw_only=True, omit_defaults=True):
             raise BadUsage(f"cannot read {file}: {error}; start `hivewire up` again") from error
 
     @property
+    def tls(self) -> Tls:
+        """Whom to trust at NATS, and what to show there."""
+        return Tls.of(self.nats_ca, self.nats_cert, self.nats_key)
+
+    @property
     def is_alive(self) -> bool:
         """Whether the `up` that wrote this still runs; a context of another origin counts as alive."""
         if self.pid is None:
@@ -80,18 +103,24 @@ def find_context(
     *,
     nats_url: str | None = None,
     nats_creds: str | None = None,
+    nats_ca: str | Path | None = None,
+    nats_cert: str | Path | None = None,
+    nats_key: str | Path | None = None,
     data: str | Path | None = None,
     hive: str | None = None,
     config: str | Path | None = None,
 ) -> Context:
     """The context of the hive that is meant.
 
-    At each level a NATS URL is taken before a data directory. Credentials that are named override those that come with
-    a context, so an agent uses its own with the local hive's address.
+    At each level a NATS URL is taken before a data directory. Credentials and files of TLS that are named override those
+    that come with a context, so an agent uses its own with the local hive's address.
 
     Args:
         nats_url: flag for the server's URL.
         nats_creds: flag for the path of a credentials file.
+        nats_ca: flag for the path of the CA of NATS' certificates.
+        nats_cert: flag for the path of a client's certificate.
+        nats_key: flag for the path of its key.
         data: flag for the data directory of an `up` on this machine.
         hive: flag for the hive's name.
         config: path of a configuration file; without it `hivewire.yaml` is read, if present.
@@ -102,22 +131,21 @@ def find_context(
     """
     env = os.environ
     levels: list[dict[str, Any]] = [
-        {"nats_url": nats_url, "nats_creds": nats_creds, "data": data, "hive": hive},
         {
-            "nats_url": env.get("NATS_URL"),
-            "nats_creds": env.get("NATS_CREDS"),
-            "data": env.get("HIVEWIRE_DATA"),
-            "hive": env.get("HIVEWIRE_HIVE"),
+            "nats_url": nats_url,
+            "nats_creds": nats_creds,
+            "nats_ca": nats_ca,
+            "nats_cert": nats_cert,
+            "nats_key": nats_key,
+            "data": data,
+            "hive": hive,
         },
+        {key: env.get(variable) for key, variable in VARIABLES.items()},
         read_config(config),
     ]
-    named = {key: next((level[key] for level in levels if level.get(key)), None) for key in ("nats_creds", "hive")}
-    context = _base(levels)
-    if named["nats_creds"]:
-        context.nats_creds = str(named["nats_creds"])
-    if named["hive"]:
-        context.hive = str(named["hive"])
-    return context
+    named = {key: next((level[key] for level in levels if level.get(key)), None) for key in OVERRIDING}
+    changes = {key: str(value) for key, value in named.items() if value}
+    return msgspec.structs.replace(_base(levels), **changes)
 
 
 def _base(levels: list[dict[str, Any]]) -> Context:

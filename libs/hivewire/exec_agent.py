@@ -14,6 +14,7 @@ import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,8 +31,15 @@ OUTPUT_AFTER_EXIT_S = 1.0
 """A process that the command left running may hold its output open; this long the rest of it is waited for."""
 LINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 64 * 1024
+GIST_CHARS_MAX = 200
 
-_PROGRESS = re.compile(r"::progress\s+(\d*\.?\d+)\s*(.*)")
+_PROGRESS = re.compile(r"::progress\s+([0-9]*\.?[0-9]+)\s*(.*)")
+
+
+def progress_of(line: str) -> tuple[float, str] | None:
+    """The fraction, within 0 and 1, and the text that a line of stderr reports; None: it reports no progress."""
+    found = _PROGRESS.match(line)
+    return (min(float(found[1]), 1.0), found[2]) if found else None
 
 
 class CommandFailed(HivewireError):
@@ -52,6 +60,8 @@ def exec_agent(agent_id: str, command: Sequence[str], *, can: Iterable[str], slo
         raise BadUsage("an exec agent needs a command: hivewire agent exec --id ID --can CAP -- COMMAND...")
     program = shutil.which(command[0])
     if program is None:
+        if Path(command[0]).is_file():
+            raise BadUsage(f"{command[0]!r} may not be executed: chmod +x makes a script a command")
         raise BadUsage(f"there is no command {command[0]!r}: give its path, or add it to PATH")
     agent = Agent(agent_id, can=can, slots=slots, **options)
 
@@ -86,11 +96,10 @@ class Run:
             await command.end()
         if status == 0:
             return parsed(bytes(self._output))
-        tail = self._errors.text or "stderr is empty"
         if status == PERMANENT_STATUS:
-            raise Permanent(tail)
+            raise Permanent(explained(self._errors.text))
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        raise CommandFailed(f"{how}: {tail}")
+        raise CommandFailed(f"{how}: {explained(self._errors.text)}")
 
     async def _start(self) -> "Command":
         mine = {"HIVEWIRE_TASK_ID": self._task.id, "HIVEWIRE_ATTEMPT": str(self._task.attempt)}
@@ -125,9 +134,9 @@ class Run:
 
     async def _read_errors(self, stream: asyncio.StreamReader) -> None:
         async for line in lines(stream):
-            progress = _PROGRESS.match(line)
+            progress = progress_of(line)
             if progress:
-                await self._context.progress(float(progress[1]), progress[2])
+                await self._context.progress(*progress)
             else:
                 self._errors.add(line)
 
@@ -232,6 +241,13 @@ async def lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
         if not line:
             return
         yield line.decode(errors="replace").rstrip("\r\n")
+
+
+def explained(errors: str) -> str:
+    """What a command wrote to stderr as an error, whose first line is what lists and logs have room for: the last one of
+    it, where commands usually say what was wrong, is put in front of all of it."""
+    *before, last = errors.splitlines() or ["stderr is empty"]
+    return f"{last[:GIST_CHARS_MAX]}\n{errors}" if before else last
 
 
 def parsed(output: bytes) -> Any:

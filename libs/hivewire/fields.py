@@ -7,7 +7,8 @@ import msgspec
 
 from hivewire import limits
 
-ID_PATTERN = r"^[^\s.*>\x00-\x1f\x7f]+$"
+ID_PATTERN = r"^[^\s.*>\x00-\x1f\x7f]+(?!\n)$"
+"""In Python `$` alone also matches before a last newline."""
 Token = Annotated[
     str,
     msgspec.Meta(

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Finding(msgspec.Struct, omit_defaults=True):
-    """One thing that was looked at. `advice` says what to do where it is not well."""
+    """One thing that was looked at. `advice` says what to do where it is not well, unless `says` does."""
 
     well: bool
     says: str

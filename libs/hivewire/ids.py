@@ -14,6 +14,16 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def made_at_ms(any_id: str) -> int | None:
+    """When a UUIDv7 in its usual spelling was made by its own word, in milliseconds since 1970; None: it is none."""
+    if len(any_id) != 36 or any_id[14] != "7" or any_id[8] != "-":
+        return None
+    try:
+        return int(any_id[:8] + any_id[9:13], 16)
+    except ValueError:
+        return None
+
+
 def event_id(hive: str, writer: str, seq: int) -> str:
     """The UUIDv5 of an event: the same writer and `seq` always give the same id, so a repeat is recognised."""
     return str(uuid_utils.uuid5(_EVENT_NAMESPACE, f"{hive}/{writer}/{seq}"))

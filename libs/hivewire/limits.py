@@ -25,6 +25,12 @@ REPORTS_MAX: Final = 200
 INTEGER_DIGITS_MAX: Final = 18
 """Every integer field fits Postgres' bigint."""
 
+YEAR_MIN: Final = 2
+YEAR_MAX: Final = 9998
+"""Within these any moment can be put into UTC, and a day be added to it or taken from it."""
+COMMAND_ID_CHARS_MAX: Final = 256
+"""Ids of commands are keys of stored outcomes; Postgres indexes no long ones."""
+
 # --- texts ------------------------------------------------------------------------------------------
 TITLE_CHARS_MAX: Final = 500
 TEXT_CHARS_MAX: Final = 20_000
@@ -105,13 +111,26 @@ REPEAT_MAX_S: Final = 5.0
 """A command without a reply is sent again after these pauses (doubling), with the same id."""
 REQUEST_TIMEOUT_S: Final = 30.0
 LIST_ITEMS_MAX: Final = 1_000
+COMMANDS_PER_SECOND: Final = 6_000.0
+"""Commands of one sender to one service, unless set otherwise: more than the busiest client or agent sends for long."""
+READS_PER_SECOND: Final = 1_000.0
+"""Reads of one sender at one instance of a service, unless set otherwise: near what Postgres answers on two cores."""
+BEATS_PER_SECOND: Final = 10.0
+"""Beats of one agent: fifty times what it sends."""
+TOO_MANY: Final = 429
+"""Status of a refusal for the sender's quota. Its detail says under `RETRY_AFTER` in how many seconds to ask again."""
+RETRY_AFTER: Final = "retry_after_s"
+RETRY_AFTER_S_MAX: Final = 5.0
+"""Longest wait that a sender is told, unless one large message costs more."""
 OUTCOME_KEPT_S: Final = 24 * 3600.0
 """How long the outcome of a verb without a natural key is kept for repeats."""
 
 # --- streams ----------------------------------------------------------------------------------------
 COMMAND_STREAM_BYTES_MAX: Final = 128 * 1024 * 1024
-COMMANDS_PER_SENDER_MAX: Final = 200_000
-"""Waiting commands of one sender and verb: beyond it the stream refuses that sender, not the others."""
+COMMANDS_PER_SENDER_MAX: Final = 50_000
+"""Waiting commands of one sender and verb: beyond it the stream refuses that sender, not the others. As ordinary reports
+or submits, of 600 bytes, they fill a quarter of the stream. It is eight seconds of the quota, for a service that is
+taken over, and twelve times what one client has under way."""
 EVENT_STREAM_AGE_S_MAX: Final = 30 * 24 * 3600.0
 EVENT_STREAM_BYTES_MAX: Final = 1024 * 1024 * 1024
 EVENTS_REPUBLISHED_S: Final = 24 * 3600.0

@@ -37,11 +37,13 @@ async def join(
         if own.name != OPERATOR:
             raise BadUsage(f"the credentials in {own.file} are for {own.name!r}, not for {name!r}")
         own = await _issued(context, own, name, role)
-    return await Connection.open(context.nats_url, own, hive=context.hive, name=name, patience_s=patience_s)
+    return await Connection.open(
+        context.nats_url, own, hive=context.hive, name=name, patience_s=patience_s, tls=context.tls
+    )
 
 
 async def _issued(context: Context, operator: Credentials, name: str, role: admin.Role) -> Credentials:
-    async with await Connection.open(context.nats_url, operator, hive=context.hive) as connection:
+    async with await Connection.open(context.nats_url, operator, hive=context.hive, tls=context.tls) as connection:
         issued = await issue(connection, name, role)
     return Credentials.parse(issued.creds)
 

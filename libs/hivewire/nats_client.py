@@ -1,4 +1,8 @@
-"""nats-py's client, which lets go of a connection whose other end reads nothing any more.
+"""nats-py's client, made to go on whatever others send, and to let go of a connection that leads nowhere.
+
+nats-server passes on header blocks and reply subjects as they come, of any bytes. nats-py decodes them in the task that
+reads the connection, and an error there ends the task without a word: one message of a hostile member would make every
+service deaf, and again after each restart, since a command is read again until it is decided.
 
 Before it reconnects or closes, nats-py waits until all that it has written is sent. On a link that stands still that is
 never, so that it would neither come back nor end.
@@ -6,16 +10,31 @@ never, so that it would neither come back nor end.
 
 import asyncio
 import contextlib
-from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 CLOSE_S_MAX = 2.0
 """How long closing waits for what was written to be sent."""
 
 
-class NatsClient(Client):
-    """A connection that ends when it is given up, sent or not."""
+class Nats(Client):
+    """A client that takes a header block which is none for no headers, and a reply subject which is no text for none; its
+    connection ends when it is given up, all sent or not."""
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError):  # cut short, or not UTF-8
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> object:
+        try:
+            return super()._build_message(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:
+            return super()._build_message(sid, subject.decode(errors="replace").encode(), b"", data, headers)
 
     async def _attempt_reconnect(self) -> None:
         # What was written and not read is lost either way: whoever needs certainty repeats it.
@@ -32,7 +51,10 @@ class NatsClient(Client):
             timer.cancel()
 
     def _abort(self) -> None:
-        # Over WebSockets there is no such writer, and its own close does not wait.
-        writer: Any = getattr(self._transport, "_io_writer", None)
+        writer = self._writer()
         if writer is not None:
             writer.transport.abort()
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        """None over WebSockets, whose own close does not wait."""
+        return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Contexts of the `nats` command: a server's URL and credentials under a name."""
+"""Contexts of the `nats` command: a server's URL, credentials and files of TLS under a name."""
 
 import os
 from pathlib import Path
@@ -12,6 +12,9 @@ from hivewire.errors import BadUsage
 class _NatsContext(msgspec.Struct):
     url: str
     creds: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 def nats_context(name: str, hive: str | None = None) -> Context:
@@ -28,5 +31,15 @@ def nats_context(name: str, hive: str | None = None) -> Context:
         raise BadUsage(f"there is no nats context {name!r}: `nats context ls` lists them") from None
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise BadUsage(f"cannot read the nats context in {file}: {error}") from error
-    creds = str(Path(found.creds).expanduser()) if found.creds else None
-    return Context(nats_url=found.url, nats_creds=creds, hive=hive or os.environ.get("HIVEWIRE_HIVE") or "hive")
+    return Context(
+        nats_url=found.url,
+        nats_creds=_path(found.creds),
+        nats_ca=_path(found.ca),
+        nats_cert=_path(found.cert),
+        nats_key=_path(found.key),
+        hive=hive or os.environ.get("HIVEWIRE_HIVE") or "hive",
+    )
+
+
+def _path(named: str) -> str | None:
+    return str(Path(named).expanduser()) if named else None

@@ -21,6 +21,9 @@ from hivewire.views import TERMINAL, TaskView
 
 LOOK_S = 5.0
 """Pause between looks at what is awaited although no event called."""
+UNHEARD_S = 5.0
+"""For so long after a reconnection the pauses are those of who can't hear events: some may go astray until every node knows
+who listens."""
 POLL_FIRST_S = 0.1
 POLL_MAX_S = 1.0
 """The same where events cannot be heard; doubling while nothing ends."""
@@ -53,6 +56,15 @@ class Results:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: asyncio.Task[None] | None = None
     _may_listen: bool = True
+    _unheard_until_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.connection.on_reconnect.append(self._reconnected)
+
+    def _reconnected(self) -> None:
+        """Events were missed meanwhile."""
+        self._unheard_until_s = asyncio.get_running_loop().time() + UNHEARD_S
+        self._wake.set()
 
     async def ended(self, task_id: str) -> TaskView:
         """The task, once it has ended.
@@ -76,6 +88,7 @@ class Results:
 
     async def close(self) -> None:
         """Stop looking."""
+        self.connection.on_reconnect.remove(self._reconnected)
         if self._looking:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -123,7 +136,8 @@ class Results:
             except HivewireError as error:
                 self._fail(error)
             pause_s = POLL_FIRST_S if ended else min(2 * pause_s, POLL_MAX_S)
-            await self._pause(LOOK_S if self._may_listen else pause_s)
+            hears = self._may_listen and asyncio.get_running_loop().time() >= self._unheard_until_s
+            await self._pause(LOOK_S if hears else pause_s)
 
     async def _pause(self, pause_s: float) -> None:
         # Not `wait_for`, which on Python 3.11 can lose the cancellation of `close`.

@@ -46,7 +46,7 @@ Target = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=limits.TOKEN_BYTES_MAX,
-        pattern=r"^(\*|[^\s.*>\x00-\x1f\x7f]+)$",
+        pattern=r"^(\*|[^\s.*>\x00-\x1f\x7f]+)(?!\n)$",
         description="an agent, `user`, or `*` for everybody",
     ),
 ]

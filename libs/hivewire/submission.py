@@ -124,7 +124,13 @@ def from_mapping(task: Mapping[str, Any], known: Mapping[str, str] | None = None
         fields |= {name: codec.raw(fields[name]) for name in _OPAQUE if name in fields}
         return msgspec.convert(fields, Submit, from_attributes=True)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
-        raise BadUsage(f"not a task: {error}") from error
+        raise BadUsage(f"not a task: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """The field first, then what was expected there."""
+    what, _, place = str(error).partition(" - at `$.")
+    return f"{place.removesuffix('`')} is wrong: {what}" if place else what
 
 
 def task_update(task_id: str, **changes: Unpack[TaskChanges]) -> Update:
@@ -139,7 +145,7 @@ def task_update(task_id: str, **changes: Unpack[TaskChanges]) -> Update:
     try:
         return msgspec.convert({"task_id": task_id} | given, Update)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
-        raise BadUsage(f"not a change of a task: {error}") from error
+        raise BadUsage(f"not a change of a task: {_said(error)}") from error
 
 
 def _id(task: Any, known: Mapping[str, str]) -> Any:

@@ -83,6 +83,15 @@ class Unanswered:
         if request is not None and not request.reply.done():
             request.reply.set_result(answer)
 
+    def put_off(self, key: str, pause_s: float) -> None:
+        """The request was refused for now: send it again after so long, and not before."""
+        request = self.get(key)
+        if request is not None:
+            loop = asyncio.get_running_loop()
+            request.pause_s = limits.REPEAT_FIRST_S
+            request.due = loop.time() + pause_s + request.pause_s
+            loop.call_later(pause_s, self._enqueue, request)
+
     def forget(self, key: str) -> None:
         """Nobody waits for this answer any more."""
         self._requests.pop(key, None)

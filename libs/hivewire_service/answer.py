@@ -16,17 +16,23 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service as MicroService
 
-from hivewire import codec
+from hivewire import codec, limits
 from hivewire.subjects import Subjects, is_reply_subject
 from hivewire_service import metrics
 from hivewire_service.bus import Bus
 from hivewire_service.core import Refusal
-from hivewire_service.intake import reply_envelope
+from hivewire_service.fair_turns import FairTurns
+from hivewire_service.intake import SERVICE, reply_envelope
+from hivewire_service.intake import over_quota as refuse
+from hivewire_service.quota import Quotas
 from hivewire_service.store import CONNECTION_ERRORS, Store, is_passing
 
 log = structlog.get_logger()
 
 CONCURRENT_READS_MAX = 16
+WAITING_READS_MAX = 1_000
+"""Reads of one sender that wait for their turn; more are refused until later."""
+WAITING_S = 1.0
 
 Handler = Callable[[asyncpg.Connection, Any, str], Awaitable[Any]]
 """(connection, parameters, sender) -> the answer's body, or a `Refusal`."""
@@ -51,14 +57,17 @@ class Answers:
         hive_subjects: Subjects,
         reads: Mapping[str, Query],
         admin: Mapping[str, Query] | None = None,
+        reads_per_second: float = limits.READS_PER_SECOND,
     ) -> None:
+        """`reads_per_second`: how many each sender may ask for long."""
         self._service = service
         self._bus = bus
         self._store = store
         self._subjects = hive_subjects
         self._reads = reads
         self._admin = admin or {}
-        self._slots = asyncio.Semaphore(CONCURRENT_READS_MAX)
+        self._quotas = Quotas(reads_per_second)
+        self._turns = FairTurns(CONCURRENT_READS_MAX)
         self._running: set[asyncio.Task[None]] = set()
 
     async def start(self, version: str) -> MicroService:
@@ -78,26 +87,43 @@ class Answers:
         return micro
 
     def _endpoint(self, name: str, query: Query) -> Callable[[Request], Awaitable[None]]:
+        over_quota = metrics.OVER_QUOTA.labels(self._service, "read")
+
         async def handle(request: Request) -> None:
-            await self._slots.acquire()
-            task = asyncio.create_task(self._answer(name, query, request))
-            self._running.add(task)
-            task.add_done_callback(self._done)
+            sender = request.subject.rpartition(".")[2]
+            wait_s = self._wait_s(sender)
+            reply_to = request._msg.reply  # noqa: SLF001  # the request has no accessor for it
+            if not is_reply_subject(reply_to, sender):
+                metrics.READS.labels(self._service, name, "misdirected").inc()
+            elif wait_s:
+                over_quota.inc()
+                refusal = refuse(sender, "reads", self._quotas.per_second, wait_s)
+                await self._bus.publish(reply_to, reply_envelope(self._subjects, self._service, "", refusal)[2])
+            else:
+                task = asyncio.create_task(self._in_turn(name, query, request, reply_to))
+                self._running.add(task)
+                task.add_done_callback(self._done)
 
         return handle
 
+    def _wait_s(self, sender: str) -> float:
+        if sender == SERVICE:
+            return 0.0
+        crowded_s = WAITING_S if self._turns.waiting(sender) >= WAITING_READS_MAX else 0.0
+        return crowded_s or self._quotas.take(sender, time.monotonic())
+
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
-        self._slots.release()
         if not task.cancelled() and task.exception():
             log.error("read failed", service=self._service, exc_info=task.exception())
 
-    async def _answer(self, name: str, query: Query, request: Request) -> None:
+    async def _in_turn(self, name: str, query: Query, request: Request, reply_to: str) -> None:
         sender = request.subject.rpartition(".")[2]
-        reply_to = request._msg.reply  # noqa: SLF001  # the request has no accessor for it
-        if not is_reply_subject(reply_to, sender):
-            metrics.READS.labels(self._service, name, "misdirected").inc()
-            return
+        async with self._turns.turn(sender):
+            await self._answer(name, query, request, reply_to)
+
+    async def _answer(self, name: str, query: Query, request: Request, reply_to: str) -> None:
+        sender = request.subject.rpartition(".")[2]
         started_s = time.perf_counter()
         command_id, answer = await self._find(name, query, request.data, sender)
         _, _, body = reply_envelope(self._subjects, self._service, command_id, answer)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import nats.errors
 import nkeys
-from nats.aio.client import Client as NatsClient
 
 from hivewire.errors import BadUsage, HivewireError, NotReachable
 from hivewire.ids import new_id
+from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.private_file import write_private
+from hivewire.tls import Tls
 from hivewire_service.identity import (
     HiveKeys,
     Key,
@@ -81,7 +82,7 @@ class Authority:
         """The account of a hive, in which the users with these public keys are no longer let in."""
         return hive_account_token(self.operator, keys, revoked)
 
-    async def publish(self, nats_url: str, token: str) -> None:
+    async def publish(self, nats_url: str, token: str, tls: Tls | None = None) -> None:
         """Give nats-server a new version of an account. It holds when this returns.
 
         Raises:
@@ -93,7 +94,7 @@ class Authority:
         allowed = Permissions(publish=(UPDATE,), subscribe=(f"{inbox}.>",))
         login_until = datetime.now(UTC) + timedelta(seconds=_LOGIN_S)
         login = user_token(self.system, None, "accounts", user.public, login_until, allowed)
-        client = NatsClient()
+        client = NatsClient(tls or Tls())
         try:
             await client.connect(
                 nats_url.split(","),
@@ -105,7 +106,8 @@ class Authority:
             )
             answer = json.loads((await client.request(UPDATE, token.encode(), timeout=UPDATE_S)).data)
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            raise NotReachable(f"nats-server did not take the account: {str(error) or type(error).__name__}") from error
+            reason = tls_trouble(error) or str(error) or type(error).__name__
+            raise NotReachable(f"nats-server did not take the account: {reason}") from error
         finally:
             await client.close()
         if "error" in answer:

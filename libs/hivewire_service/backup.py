@@ -16,9 +16,10 @@ from typing import IO
 import asyncpg
 import msgspec
 
-from hivewire.errors import BadUsage, HivewireError, NotReachable
+from hivewire.errors import BadUsage, HivewireError
 from hivewire.subjects import hive_name
 from hivewire_service.migrations import VERSION_TABLE, known_revisions, migrate
+from hivewire_service.postgres import connect
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -183,12 +184,7 @@ async def _fill(connection: asyncpg.Connection, hive: str, name: str, table: Tab
 
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    try:
-        connection = await asyncpg.connect(dsn, timeout=10, server_settings={"timezone": "UTC"})
-    except (ValueError, asyncpg.InterfaceError) as error:
-        raise BadUsage(f"the Postgres DSN can't be used: {error}") from error
-    except (OSError, asyncpg.PostgresError) as error:
-        raise NotReachable(f"Postgres can't be reached: {error or type(error).__name__}; is it running?") from error
+    connection = await connect(dsn, timeout=10, server_settings={"timezone": "UTC"})
     try:
         yield connection
     finally:

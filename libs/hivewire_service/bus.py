@@ -16,14 +16,16 @@ from typing import Any
 import msgspec
 import nats.errors
 import structlog
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
-from hivewire.nats_client import NatsClient
+from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.subjects import reply_prefix
+from hivewire.tls import Tls
 from hivewire_service import metrics
 from hivewire_service.topology import (
     NANOSECONDS,
@@ -44,8 +46,10 @@ PING_INTERVAL_S = 3
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 0.5
 """A node of a cluster that ends takes its consumers along without a word; only missing heartbeats tell."""
+SILENT_S = 2.0
+"""A reader that heard nothing for so long begins anew."""
 DEAF_S = 7.5
 """After this long without a heartbeat the server is out of reach, even where the connection still stands."""
 RETRY_PAUSE_S = 0.25
@@ -79,12 +83,13 @@ class Bus:
     """A service's connection to NATS. It reconnects for ever; when it closes for good, `closed` is set and the process
     has to end."""
 
-    def __init__(self, url: str, credentials: str | None, sender: str, name: str) -> None:
+    def __init__(self, url: str, credentials: str | None, sender: str, name: str, tls: Tls | None = None) -> None:
         self._url = url
         self._credentials = credentials
         self._name = name
         self.sender = sender
-        self.client = NatsClient()
+        self._tls = tls or Tls()
+        self.client: Client = NatsClient(self._tls)
         self.closed = asyncio.Event()
         self._on_reconnect: list[Callable[[], None]] = []
         self._last_error = ""
@@ -103,9 +108,11 @@ class Bus:
         """Connect and check the server's version.
 
         Raises:
-            NotReachable: the server does not answer or refuses the credentials.
+            NotReachable: the server does not answer or refuses the credentials, or TLS says not to talk to it.
             TopologyError: the server is too old.
+            BadUsage: a file of TLS cannot be used.
         """
+        self._tls.check()
         try:
             async with asyncio.timeout(CONNECT_PATIENCE_S):
                 await self._connect()
@@ -169,7 +176,29 @@ class Bus:
             return False
         return True
 
-    async def api(self, subject: str, request: object = None) -> dict[str, Any]:
+    async def round_trip(self, timeout_s: float) -> None:
+        """Return once the server has taken whatever was sent before.
+
+        Not by `flush`: where its answer comes after its timeout, nats-py reads nothing more from the connection.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the server did not answer.
+        """
+        answered = asyncio.Event()
+
+        async def receive(_: Msg) -> None:
+            answered.set()
+
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(inbox, cb=receive)
+        try:
+            await self.client.publish(inbox, b"")
+            async with asyncio.timeout(timeout_s):
+                await answered.wait()
+        finally:
+            await subscription.unsubscribe()
+
+    async def api(self, subject: str, request: object = None, timeout_s: float = API_TIMEOUT_S) -> dict[str, Any]:
         """One request to JetStream's API.
 
         Raises:
@@ -177,7 +206,7 @@ class Bus:
             nats.errors.Error, TimeoutError: it did not answer.
         """
         body = b"" if request is None else msgspec.json.encode(request)
-        answer = await self.client.request(f"$JS.API.{subject}", body, timeout=API_TIMEOUT_S)
+        answer = await self.client.request(f"$JS.API.{subject}", body, timeout=timeout_s)
         decoded: dict[str, Any] = msgspec.json.decode(answer.data)
         if "error" in decoded:
             error = decoded["error"]
@@ -209,9 +238,9 @@ class Bus:
                 ) from error
         return _state(info)
 
-    async def stream_state(self, name: str) -> StreamState:
-        """A stream as it stands."""
-        return _state(await self.api(f"STREAM.INFO.{name}"))
+    async def stream_state(self, name: str, timeout_s: float = API_TIMEOUT_S) -> StreamState:
+        """A stream as it stands. In a cluster its leader answers, so that there is one."""
+        return _state(await self.api(f"STREAM.INFO.{name}", timeout_s=timeout_s))
 
     async def message_ns(self, stream: str, seq: int) -> int | None:
         """The time of a stored message in nanoseconds, or None if it is not there."""
@@ -229,7 +258,7 @@ class Bus:
 
     async def _error(self, error: Exception) -> None:
         """Every attempt to reconnect may fail in the same way; that is said once."""
-        reason = str(error) or type(error).__name__
+        reason = tls_trouble(error) or str(error) or type(error).__name__
         if reason != self._last_error:
             log.warning("nats connection", error=reason)
         self._last_error = reason
@@ -248,12 +277,17 @@ class Bus:
 
 
 def _state(info: dict[str, Any]) -> StreamState:
-    state = info["state"]
-    return StreamState(info["config"]["name"], info["created"], state["first_seq"], state["last_seq"])
+    config, state = info["config"], info["state"]
+    return StreamState(
+        config["name"], info["created"], state["first_seq"], state["last_seq"], config.get("num_replicas", 1)
+    )
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970."""
+    """A message of a stream. `ns` is the time at which the server stored it, in nanoseconds since 1970.
+
+    `seq` 0: it was heard directly, and has no place in the stream.
+    """
 
     stream_created: str
     seq: int
@@ -312,7 +346,9 @@ class StreamReader:
         self._room = room
         self._silence = silence
         self._broken = asyncio.Event()
-        self._heard = time.monotonic()
+        self._begun = False
+        self._answered = True
+        self._asked = self._heard = time.monotonic()
         self._current: StreamState | None = None
         self._consumer = ""
         self._inbox = ""
@@ -322,30 +358,40 @@ class StreamReader:
         self._subscription: Subscription | None = None
 
     @property
+    def stream(self) -> StreamState | None:
+        """The stream as it stood when the reading began."""
+        return self._current
+
+    @property
+    def unheard_s(self) -> float:
+        """For how long the server was not heard of, although it should have been."""
+        expects = not self._begun or self._remaining > 0
+        return time.monotonic() - self._heard if expects else 0.0
+
+    @property
     def is_deaf(self) -> bool:
-        """Whether the server has not been heard of, although it should have."""
-        expects = self._subscription is None or self._remaining > 0
-        return expects and time.monotonic() - self._heard > DEAF_S
+        """Whether the server is out of reach."""
+        return self.unheard_s > DEAF_S
 
     async def run(self) -> None:
         """Read until cancelled."""
         try:
             with self._bus.calling_on_reconnect(self._broken.set):
                 while True:
-                    heard = self._heard
                     await self._begin()
-                    self._silence(time.monotonic() - heard)
                     await self._watch()
         finally:
             await self._end()
 
     async def resume(self) -> None:
         """Fetch more, if nothing is being fetched: called when room was made."""
-        if self._remaining == 0 and self._subscription is not None and self._room():
+        if self._remaining == 0 and self._begun and self._room():
+            self._heard = time.monotonic()  # before, there was nothing to be heard
             await self._request()
 
     async def _begin(self) -> None:
-        while True:
+        self._begun = self._answered = False
+        while not self._begun:
             self._broken.clear()
             try:
                 await self._end()
@@ -356,7 +402,7 @@ class StreamReader:
                 log.debug("stream can't be read yet, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_PAUSE_S)
             else:
-                return
+                self._begun = True
 
     async def _consume_from(self, stream: str, first: int) -> None:
         self._consumer = f"reader-{new_id()}"
@@ -386,7 +432,7 @@ class StreamReader:
         assert self._current is not None
         self._pull += 1
         self._remaining = PULL_MESSAGES
-        self._heard = time.monotonic()  # before, there was nothing to be heard
+        self._asked = time.monotonic()
         request = {
             "batch": PULL_MESSAGES,
             "max_bytes": PULL_BYTES,
@@ -400,13 +446,10 @@ class StreamReader:
         )
 
     async def _receive(self, message: Msg) -> None:
-        silent_s = time.monotonic() - self._heard
-        self._heard += silent_s
-        if silent_s > DEAF_S:
-            self._silence(silent_s)
         if message.subject.startswith(self._inbox):
             await self._status(message)
             return
+        self._is_heard()
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<waiting>; newer servers put two
         # tokens before the stream and may append more.
         tokens = message.reply.split(".")
@@ -432,13 +475,24 @@ class StreamReader:
         if self._remaining == 0:
             await self.resume()
 
+    def _is_heard(self) -> None:
+        """The reader at the server lives. Word that there is none is no sign of that."""
+        silent_s = time.monotonic() - self._heard
+        self._heard += silent_s
+        if silent_s > DEAF_S or not self._answered:
+            self._silence(silent_s)
+        self._answered = True
+
     async def _status(self, message: Msg) -> None:
         """Heartbeat (100), end of a pull request (404, 408, most 409), or the end of the consumer (the rest)."""
         code = (message.headers or {}).get("Status", "")
         text = (message.headers or {}).get("Description", "")
+        if code == "100":
+            self._is_heard()
         if code == "100" or message.subject != f"{self._inbox}.{self._pull}":
             return
         if code in ("404", "408") or (code == "409" and ("Exceed" in text or "Completed" in text)):
+            self._is_heard()
             self._remaining = 0
             await self.resume()
         else:
@@ -451,8 +505,9 @@ class StreamReader:
             try:
                 await asyncio.wait_for(self._broken.wait(), HEARTBEAT_S)
             except TimeoutError:
-                if self._remaining > 0 and time.monotonic() - self._heard > 2 * HEARTBEAT_S + 1:
-                    log.warning("stream is silent, reading anew", seconds=round(time.monotonic() - self._heard, 1))
+                # A reader whose node has just ended can be made, and is never heard of.
+                if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_S:
+                    log.warning("stream is silent, reading anew", seconds=round(self.unheard_s, 1))
                     return
 
     async def _end(self) -> None:

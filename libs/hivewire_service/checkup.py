@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 
+from hivewire.errors import HivewireError
 from hivewire.finding import Finding
 from hivewire.subjects import SERVICES
 from hivewire_service.migrations import VERSION_TABLE, known_revisions
+from hivewire_service.postgres import connect
 
 CONNECT_S = 2.0
 CLOCK_S_MAX = 1.0
@@ -28,10 +30,9 @@ async def examine(dsn: str, hive: str, last_commands: Mapping[str, int]) -> dict
         last_commands: by service the number of the last command in its stream, as far as that is known.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_S, server_settings={"search_path": hive})
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        says = f"does not answer: {error or 'timeout'}"
-        return {"postgres": Finding(False, says, "start it, or check HIVEWIRE_POSTGRES_DSN")}
+        connection = await connect(dsn, timeout=CONNECT_S, server_settings={"search_path": hive})
+    except HivewireError as error:
+        return {"postgres": Finding(False, str(error), "start it, or check HIVEWIRE_POSTGRES_DSN")}
     try:
         version = await connection.fetchval("SHOW server_version")
         found = {"postgres": Finding(True, f"Postgres {version} answers"), "clock": await _clock(connection)}

@@ -7,6 +7,7 @@ only one who commits and publishes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 import asyncpg
@@ -26,16 +27,27 @@ class Command(msgspec.Struct, frozen=True):
     traceparent: str | None = None
 
 
+class Kept(StrEnum):
+    """Why a refused message is kept among the rejects."""
+
+    MESSAGE = "message"
+    """It could not be understood or carried out."""
+    REPORT = "report"
+    """It reports on an attempt that is not its sender's, or is over."""
+    QUOTA = "quota"
+    """Its sender sends more than it may."""
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A command's no: nothing changed. `status` is the HTTP status of the same answer at the HTTP door.
 
-    `rejects`: the message is kept whole among the rejects.
+    `kept`: the message is kept among the rejects.
     """
 
     error: str
     status: int = 422
     detail: dict[str, Any] = {}
-    rejects: bool = False
+    kept: Kept | None = None
 
 
 @dataclass(slots=True)
@@ -43,11 +55,13 @@ class Step:
     """What follows from one input: facts, and what is kept beside them (a decision's record, say) but is no fact.
 
     Each event evolves before the next is asked for, so a generator may decide the later ones by what the earlier did;
-    the records are read when it is through.
+    the records and the refused parts are read when it is through.
     """
 
     events: Iterable[Event] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
+    refused: list[tuple[Refusal, bytes]] = field(default_factory=list)
+    """Parts of the command that were refused, each with its own text."""
 
 
 NOTHING = Step()
@@ -74,6 +88,9 @@ class Core(Protocol):
     naturally_idempotent: frozenset[str]
     """Verbs whose repeats `decide` itself recognises by the entity's name or attempt. The outcome of every other
     verb is stored by command id, and a repeat gets the stored one."""
+    decided_ahead: frozenset[str]
+    """Verbs that may be decided while the turn before is being committed: what they need of the rows (`Rows.load_for`) is
+    in memory if that turn wrote it. Naturally idempotent, all of them."""
 
     def decide(self, command: Command, now: datetime) -> Step | Refusal:
         """What should happen, or why not. Changes nothing."""
@@ -107,7 +124,7 @@ class Rows(Protocol):
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
         """Replace the core's state by what Postgres holds."""
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring what `decide` needs for these commands and memory does not hold, such as ended tasks."""
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
@@ -119,4 +136,5 @@ class Rows(Protocol):
     async def messages(
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
     ) -> Iterable[Message]:
-        """What is sent to inboxes after the commit. Called with what was committed."""
+        """What is sent to inboxes after the commit. Called with what was committed; where verbs are decided ahead, the
+        state may be one turn further, whose statements `writes` has given."""

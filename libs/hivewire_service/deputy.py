@@ -14,6 +14,7 @@ from hivewire.credentials import Credentials
 from hivewire.envelope import Envelope
 from hivewire.ids import new_id
 from hivewire.subjects import reply_prefix
+from hivewire.tls import Tls
 from hivewire.unanswered import Target
 from hivewire_service import metrics
 from hivewire_service.roles import RESERVED_NAMES, Role
@@ -25,8 +26,8 @@ T = TypeVar("T")
 class Deputy(Connection):
     """A connection with a service's credentials."""
 
-    def __init__(self, url: str, hive: str, sender: str) -> None:
-        super().__init__(url, hive, sender)
+    def __init__(self, url: str, hive: str, sender: str, tls: Tls | None = None) -> None:
+        super().__init__(url, hive, sender, tls)
         self._instance = new_id()
 
     def count_too_large(self, kind: str) -> None:
@@ -83,9 +84,12 @@ async def deputy(settings: Settings) -> Deputy:
 
     Raises:
         RefusedError: the server does not take them.
+        NotReachable: it is one that TLS says not to talk to.
     """
     credentials = Credentials.load(settings.nats_creds) if settings.nats_creds else None
     name = RESERVED_NAMES[Role.SERVICE]
-    line = await Deputy.open(settings.nats_url, credentials, hive=settings.hive, name=name, patience_s=None)
+    line = await Deputy.open(
+        settings.nats_url, credentials, hive=settings.hive, name=name, patience_s=None, tls=settings.nats_tls
+    )
     await line.listen_for_members()
     return line

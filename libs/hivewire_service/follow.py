@@ -1,10 +1,12 @@
 """Feeding on what others say: another service's events, and the agents' beats.
 
-Events alone are not trusted to arrive. At each beginning, and every minute, the other service's rows are read together
-with the number of its last event in one snapshot; events up to that number are skipped.
+Events alone are not trusted to arrive. At each beginning, whenever the way on which they come has changed, and every
+minute, the other service's rows are read together with the number of its last event in one snapshot; events up to that
+number are skipped.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -12,11 +14,13 @@ import asyncpg
 import structlog
 from nats.aio.msg import Msg
 
-from hivewire import codec
+from hivewire import codec, limits
 from hivewire.events import of_writer
 from hivewire.inbox import BEAT_TYPE, Beat
 from hivewire_service import metrics
-from hivewire_service.bus import Received, StreamReader
+from hivewire_service.bus import Received
+from hivewire_service.hearing import Hearing
+from hivewire_service.quota import Quotas
 from hivewire_service.service import Service
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import CONNECTION_ERRORS
@@ -44,14 +48,16 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         service = self._service
-        reader = StreamReader(
+        hearing = Hearing(
             service.bus,
             stream=lambda: service.bus.stream_state(service.subjects.event_stream),
             filter_subject=service.subjects.stored_events(self._types),
             start=self._start,
             deliver=self._deliver,
+            directly=service.subjects.events(self._types),
+            missed=self._look,
         )
-        await until_first_ends(reader.run(), self._refresh())
+        await until_first_ends(hearing.run(), self._refresh())
 
     async def _start(self, stream: StreamState) -> int:
         """Begin behind what is in the stream now: whatever is older is in the snapshot, which is read after."""
@@ -64,10 +70,13 @@ class Follower:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            try:
-                await self._observe_snapshot()
-            except CONNECTION_ERRORS as error:
-                log.warning("snapshot not read, trying again in a minute", writer=self._writer, error=str(error))
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._observe_snapshot()
+        except CONNECTION_ERRORS as error:
+            log.warning("snapshot not read, trying again in a minute", writer=self._writer, error=str(error))
 
     async def _observe_snapshot(self) -> None:
         async with (
@@ -97,13 +106,19 @@ class Follower:
 
 async def follow_beats(service: Service) -> None:
     """Feed a service's core with the beats of all agents, until cancelled."""
+    quotas = Quotas(limits.BEATS_PER_SECOND)
+    over_quota = metrics.OVER_QUOTA.labels(service.name, "beat")
 
     async def receive(message: Msg) -> None:
+        sender = service.subjects.beat_sender(message.subject)
+        if quotas.take(sender, time.monotonic()):
+            over_quota.inc()
+            return
         envelope = codec.decode_envelope(message.data)
         if isinstance(envelope, codec.Malformed) or envelope.type != BEAT_TYPE:
             return
         beat = codec.decode_as(envelope.data, Beat, BEAT_TYPE)
-        if isinstance(beat, Beat) and beat.agent_id == service.subjects.beat_sender(message.subject):
+        if isinstance(beat, Beat) and beat.agent_id == sender:
             service.observe_soon(beat)
 
     subscription = await service.bus.client.subscribe(service.subjects.beats(), cb=receive)

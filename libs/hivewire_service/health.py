@@ -12,6 +12,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from hivewire.errors import HivewireError
+from hivewire.tls import Tls
 
 Role = Literal["owner", "standby", "door"]
 Check = Callable[[], Awaitable[bool]]
@@ -107,7 +108,7 @@ async def _send(send: Send, status: int, content_type: str, body: bytes) -> None
 
 @asynccontextmanager
 async def serving(
-    app: Asgi, port: int, host: str = "127.0.0.1", frame_bytes_max: int | None = None
+    app: Asgi, port: int, host: str = "127.0.0.1", frame_bytes_max: int | None = None, tls: Tls | None = None
 ) -> AsyncIterator[int]:
     """Serve an ASGI application as long as the context lasts; its value is the port.
 
@@ -118,10 +119,13 @@ async def serving(
         port: where to listen; 0 is any free port.
         host: the address to listen on.
         frame_bytes_max: the largest WebSocket message; None: there are no WebSockets.
+        tls: the certificate to show; None: nothing is encrypted.
 
     Raises:
         HivewireError: the port is in use.
+        BadUsage: the certificate or its key cannot be used.
     """
+    secured = tls.server_context() if tls else None
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
@@ -142,6 +146,7 @@ async def serving(
         server_header=False,
     )
     config.load()
+    config.ssl = secured
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listener])

@@ -1,18 +1,25 @@
 """From a message of the command stream to a command that can be decided, or to the reason why not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from hivewire import codec, limits
-from hivewire.commands import command_type
+from hivewire import codec
+from hivewire.commands import checked, command_type
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER, Subjects, is_reply_subject
 from hivewire.subjects import Command as Address
 from hivewire_service.bus import Received
-from hivewire_service.core import Command, Refusal
+from hivewire_service.core import Command, Kept, Refusal, Step
+from hivewire_service.quota import Quotas, cost_of
+from hivewire_service.roles import RESERVED_NAMES, Role
 from hivewire_service.store import Reject
+from hivewire_service.topology import NANOSECONDS
+
+SERVICE = RESERVED_NAMES[Role.SERVICE]
+PEEKED_BYTES_MAX = 16 * 1024
+"""The id is read out of a message that is refused for its sender's quota only if that is cheap."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -25,12 +32,29 @@ class Taken(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
     command_id: str = ""
 
+    @property
+    def over_quota(self) -> bool:
+        """Whether its sender sends more than it may: then it is refused at the price of a look at its subject."""
+        return self.reject is not None and self.reject.kind is Kept.QUOTA
+
+
+class _Identified(msgspec.Struct):
+    id: str = ""
+
 
 class Intake:
     """Decodes the commands of one service. Total: whatever arrives is a command or a reject."""
 
-    def __init__(self, subjects: Subjects, service: str, verbs: Mapping[str, type[msgspec.Struct]]) -> None:
+    def __init__(
+        self,
+        subjects: Subjects,
+        service: str,
+        verbs: Mapping[str, type[msgspec.Struct]],
+        commands_per_second: float = limits.COMMANDS_PER_SECOND,
+    ) -> None:
+        """`commands_per_second`: how many each sender may send for long."""
         self._subjects = subjects
+        self._quotas = Quotas(commands_per_second)
         self._service = service
         self._verbs = verbs
         self._types = {command_type(service, verb): data for verb, data in verbs.items()}
@@ -41,6 +65,10 @@ class Intake:
         if address is None:
             return self._rejected(received, None, "", Refusal("no subject of a command", 400))
         reply_to = (received.headers or {}).get(REPLY_HEADER)
+        if address.sender != SERVICE:
+            wait_s = self._quotas.take(address.sender, received.ns / NANOSECONDS, cost_of(len(received.body)))
+            if wait_s:
+                return self._over_quota(received, reply_to, address.sender, wait_s)
         if reply_to is not None and not is_reply_subject(reply_to, address.sender):
             reason = f"{REPLY_HEADER} {reply_to[:80]!r} is not under the sender's own reply prefix"
             return self._rejected(received, None, address.sender, Refusal(reason, 400))
@@ -57,14 +85,7 @@ class Intake:
             return Refusal(f"unknown command {address.verb[:80]!r}", 404)
         if envelope.type != command_type(self._service, address.verb):
             return Refusal(f"type {envelope.type[:80]!r} does not fit the subject's verb {address.verb!r}", 400)
-        too_long = [
-            name
-            for name in ("correlationid", "traceparent")
-            if len(getattr(envelope, name) or "") > limits.LABEL_CHARS_MAX
-        ]
-        if too_long:
-            return Refusal(f"{too_long[0]} is longer than {limits.LABEL_CHARS_MAX} characters", 400)
-        data = codec.decode_data(envelope, self._types)
+        data = checked(envelope, self._types)
         if isinstance(data, codec.Malformed):
             return Refusal(data.reason, 400)
         return Command(
@@ -84,11 +105,45 @@ class Intake:
         reject = Reject(taken.received.subject, sender, reason, taken.received.body)
         return Taken(taken.received, taken.reply_to, reject=reject, refusal=refusal, command_id=taken.command_id)
 
+    def _over_quota(self, received: Received, reply_to: str | None, sender: str, wait_s: float) -> Taken:
+        refusal = over_quota(sender, "commands", self._quotas.per_second, wait_s)
+        reject = Reject(received.subject, sender, refusal.error, received.body, Kept.QUOTA)
+        if reply_to is None or not is_reply_subject(reply_to, sender):
+            return Taken(received, None, reject=reject, refusal=refusal)
+        return Taken(received, reply_to, reject=reject, refusal=refusal, command_id=_peek_id(received.body))
+
     def _rejected(
         self, received: Received, reply_to: str | None, sender: str, refusal: Refusal, command_id: str = ""
     ) -> Taken:
         reject = Reject(received.subject, sender, refusal.error, received.body)
         return Taken(received, reply_to, reject=reject, refusal=refusal, command_id=command_id)
+
+
+def rejects_of(taken: Taken, answer: Step | Refusal, outcome: object) -> Iterator[Reject]:
+    """What is kept of a command that was decided: the whole of it, or those of its parts that were refused."""
+    received = taken.received
+    sender = taken.command.sender if taken.command else ""
+    if isinstance(outcome, Refusal) and outcome.kept:
+        yield Reject(received.subject, sender, outcome.error, received.body, outcome.kept)
+    if isinstance(answer, Step):
+        for refusal, body in answer.refused:
+            if refusal.kept:
+                yield Reject(received.subject, sender, refusal.error, body, refusal.kept)
+
+
+def over_quota(sender: str, what: str, per_second: float, wait_s: float) -> Refusal:
+    """The no to what is more than a sender may ask for, with when to ask again."""
+    error = f"more than {per_second:g} {what} a second from {sender!r}: slow down"
+    return Refusal(error, limits.TOO_MANY, {limits.RETRY_AFTER: round(wait_s, 3)})
+
+
+def _peek_id(body: bytes) -> str:
+    if len(body) > PEEKED_BYTES_MAX:
+        return ""
+    try:
+        return msgspec.json.decode(body, type=_Identified).id
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return ""
 
 
 def reply_envelope(subjects: Subjects, service: str, command_id: str, answer: object) -> tuple[str, msgspec.Raw, bytes]:

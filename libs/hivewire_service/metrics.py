@@ -4,7 +4,14 @@ from prometheus_client import Counter, Gauge, Histogram
 
 COMMANDS = Counter("hivewire_commands_total", "Commands decided.", ["service", "verb", "outcome"])
 EVENTS = Counter("hivewire_events_total", "Events committed.", ["service", "type"])
-REJECTS = Counter("hivewire_rejects_total", "Messages that could not be taken.", ["service"])
+REJECTS = Counter(
+    "hivewire_rejects_total", "Messages and reports that were refused and are among the rejects.", ["service"]
+)
+OVER_QUOTA = Counter(
+    "hivewire_over_quota_total",
+    "Commands, reads and beats of senders that send more than they may.",
+    ["service", "kind"],
+)
 TOO_LARGE = Counter("hivewire_too_large_total", "Messages that were too large and not sent.", ["kind"])
 BATCH_SIZE = Histogram(
     "hivewire_batch_commands",

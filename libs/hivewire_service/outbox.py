@@ -4,10 +4,13 @@ Events are published right after their commit and their PubAcks counted behind t
 up to which all are acknowledged; it goes into the next commit. Whenever acks fail to come (a lost connection, a stream
 that is gone, a crash), the rows past the watermark are published again from Postgres: at least once, and in order
 within each writer.
+
+Whoever listens does not have to wait until there is a stream again: meanwhile events are told to listeners alone, in
+order too. The stream does not take these, since in it they would come before those that it lacks.
 """
 
 import asyncio
-import time
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -26,7 +29,13 @@ from hivewire_service.topology import event_stream
 
 log = structlog.get_logger()
 
-ACK_TIMEOUT_S = 5.0
+ACK_TIMEOUT_S = 2.0
+"""A chunk of rows is acknowledged sooner, unless something is wrong."""
+STUCK_LOOK_S = 0.4
+STUCK_LOOKS_MAX = 3
+"""After so many looks at the same unacknowledged event in a row the stream is taken to be out of order."""
+FOR_LISTENERS = {"Nats-Expected-Stream": "none"}
+"""A header by which JetStream refuses to store a message in any stream."""
 UNACKED_MAX = 20_000
 CATCH_UP_EVENTS = 500
 
@@ -62,10 +71,14 @@ class Outbox:
         self._replicas = replicas
         self._clock = clock
         self._inbox = bus.client.new_inbox()
-        self._unacked: OrderedDict[int, float] = OrderedDict()
+        self._unacked: OrderedDict[int, None] = OrderedDict()
         self._committed = position.event_seq
         self._sent = position.published_seq
+        self._told = position.published_seq
+        """The last event that listeners may have heard, with all before it."""
         self._live = False
+        self._is_out = False
+        """Whether the stream is not known to take events, so that listeners are told without it."""
         self._fell_behind = asyncio.Event()
         self._chunk_done = asyncio.Event()
 
@@ -82,23 +95,33 @@ class Outbox:
     def fall_behind(self) -> None:
         """What was sent and not acknowledged is uncertain: publish it again from Postgres."""
         self._live = False
+        self._is_out = True
         self._fell_behind.set()
 
+    def _reconnected(self) -> None:
+        """What was sent over the lost connection may not have been heard by anybody."""
+        self._told = min(self._told, self.published_seq)
+        self.fall_behind()
+
     async def publish(self, events: Sequence[StoredEvent]) -> None:
-        """Publish events just committed; when behind, they are left to the catching up, which reads them as rows."""
+        """Publish events just committed; when behind, they are left to the catching up, which reads them as rows, and
+        are told to listeners if these have heard all before."""
         if not events:
             return
         self._committed = events[-1].seq
         if len(self._unacked) > UNACKED_MAX:
             self.fall_behind()
-        for event in events if self._live else ():
-            await self._send(event)
+        for event in events:
+            if self._live:
+                await self._send(event)
+            elif self._is_out and self._bus.connected and self._told == event.seq - 1:
+                await self._tell(event)
 
     async def run(self) -> None:
         """Catch up, then watch over the acks, until cancelled."""
         subscription = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._receive)
         try:
-            with self._bus.calling_on_reconnect(self.fall_behind):
+            with self._bus.calling_on_reconnect(self._reconnected):
                 while True:
                     if not self._live:
                         await self._catch_up()
@@ -108,11 +131,17 @@ class Outbox:
                 await subscription.unsubscribe()
 
     async def _send(self, event: StoredEvent) -> None:
-        self._unacked[event.seq] = time.monotonic()
+        self._unacked[event.seq] = None
         self._sent = event.seq
         subject = self._subjects.event(event.type, event.entity_id)
         if not await self._bus.publish(subject, self._envelope(event), reply=f"{self._inbox}.{event.seq}"):
             self.fall_behind()
+        self._told = max(self._told, event.seq)
+
+    async def _tell(self, event: StoredEvent) -> None:
+        subject = self._subjects.event(event.type, event.entity_id)
+        await self._bus.publish(subject, self._envelope(event), headers=FOR_LISTENERS)
+        self._told = event.seq
 
     def _envelope(self, event: StoredEvent) -> bytes:
         writer = self._store.service
@@ -148,11 +177,13 @@ class Outbox:
 
     async def _overdue(self) -> None:
         """Return when something has to be published again."""
-        try:
-            await asyncio.wait_for(self._fell_behind.wait(), ACK_TIMEOUT_S)
-        except TimeoutError:
-            oldest = next(iter(self._unacked.values()), None)
-            if oldest is not None and time.monotonic() - oldest > ACK_TIMEOUT_S:
+        oldest, looks = 0, 0
+        while not self._fell_behind.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._fell_behind.wait(), STUCK_LOOK_S)
+            before, oldest = oldest, next(iter(self._unacked), 0)
+            looks = looks + 1 if oldest and oldest == before else 0
+            if looks >= STUCK_LOOKS_MAX:
                 log.warning("events were not acknowledged, publishing them again", unacknowledged=len(self._unacked))
                 self.fall_behind()
 
@@ -160,7 +191,10 @@ class Outbox:
         """Publish the rows past the watermark, a chunk at a time, until nothing committed is left; then go live."""
         self._fell_behind.clear()
         try:
+            if self._is_out:
+                await self._tell_the_rest()
             await self._prepare_stream()
+            self._is_out = False
             self._sent = self.published_seq
             self._unacked.clear()
             while self._sent < self._committed:
@@ -170,6 +204,14 @@ class Outbox:
             log.debug("events can't be published yet, trying again", error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_PAUSE_S)
             self.fall_behind()
+
+    async def _tell_the_rest(self) -> None:
+        """Tell listeners what they have not heard; `publish` goes on from there."""
+        while self._bus.connected and (
+            events := await self._store.events_after(self._told, self._committed, CATCH_UP_EVENTS)
+        ):
+            for event in events:
+                await self._tell(event)
 
     async def _publish_chunk(self) -> None:
         before = self._sent

@@ -13,7 +13,7 @@ import structlog
 
 from hivewire.errors import HivewireError
 from hivewire.subjects import Subjects
-from hivewire_service import history
+from hivewire_service import history, metrics
 from hivewire_service.answer import Answers, Query
 from hivewire_service.bus import Bus
 from hivewire_service.clock import SystemClock
@@ -67,20 +67,24 @@ async def run(definition: Definition, settings: Settings) -> None:
     subjects = Subjects(settings.hive)
     dsn = settings.postgres_dsn.get_secret_value()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    for seldom in (metrics.SILENCE_SECONDS, metrics.COMMITS_FENCED):
+        seldom.labels(definition.name)  # is 0 from the start: the first increase of what was not there is not seen
     async with AsyncExitStack() as stack:
         await migrate(dsn, settings.hive)
         store = Store(dsn, settings.hive, definition.name)
         await store.open()
         stack.push_async_callback(store.close)
         credentials = str(settings.nats_creds) if settings.nats_creds else None
-        bus = Bus(settings.nats_url, credentials, SENDER, f"hivewire {definition.name}")
+        bus = Bus(settings.nats_url, credentials, SENDER, f"hivewire {definition.name}", settings.nats_tls)
         await bus.connect()
         stack.push_async_callback(bus.close)
         health = Health({"nats": lambda: _is_connected(bus), "postgres": lambda: _answers(store)})
         port = await stack.enter_async_context(serving(health.app, settings.metrics_port, settings.metrics_host))
         around = Surroundings(settings, subjects, bus, store, health)
         reads = {**definition.reads, **history.READS}
-        answers = Answers(definition.name, bus, store, subjects, reads, definition.admin(around))
+        answers = Answers(
+            definition.name, bus, store, subjects, reads, definition.admin(around), settings.reads_per_second
+        )
         await answers.start(version("hivewire"))
         if definition.door and settings.part != "core":
             await stack.enter_async_context(definition.door(around))
@@ -100,6 +104,7 @@ async def run(definition: Definition, settings: Settings) -> None:
             clock=SystemClock(),
             health=health,
             stream_replicas=settings.stream_replicas,
+            commands_per_second=settings.commands_per_second,
             periods=Periods(timedelta(days=settings.history_days), timedelta(days=settings.ended_days)),
         )
         health.take_stock = Stock(service, parts.meter, settings.data).take

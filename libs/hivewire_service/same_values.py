@@ -1,17 +1,18 @@
 """Columns with the same value in every row of a batch, sent once instead of once a row.
 
 A batch is one statement over unnested arrays. Most columns of a new task, say, are the same in all of them, and every
-value of an array costs about as much as its whole column would as a single parameter.
+value of an array costs about as much as its whole column would as a single parameter. A batch of one row, as they come
+while there is little to do, needs no arrays at all.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from hivewire_service.core import Write
 
 ROWS_MIN = 20
-"""Below this the arrays cost less than one more statement that Postgres has to know."""
+"""Below this, and above one row, the arrays cost less than one more statement that Postgres has to know."""
 VARIANTS_MAX = 4
 """Of one statement. Each has to be parsed and planned, and is kept by the connection."""
 GAIN_MIN = 3
@@ -28,14 +29,18 @@ def sent_once(write: Write) -> Write:
         return write
     columns = [write.arguments[index] for index in shape.indexes]
     rows = len(columns[0])
+    if rows == 1:
+        return _with_singles(write, shape.one_row, frozenset(shape.indexes))
     if rows < ROWS_MIN:
         return write
     same = frozenset(index for index, column in zip(shape.indexes, columns, strict=True) if _has_one_value(column))
     single = shape.variant(same)
-    if not single:
-        return write
+    return _with_singles(write, shape.sql(single), single) if single else write
+
+
+def _with_singles(write: Write, sql: str, single: frozenset[int]) -> Write:
     arguments = (value[0] if index in single else value for index, value in enumerate(write.arguments))
-    return Write(shape.sql(single), tuple(arguments))
+    return Write(sql, tuple(arguments))
 
 
 def _has_one_value(column: Sequence[object]) -> bool:
@@ -53,6 +58,8 @@ class _Shape:
         self.indexes = tuple(self._types)
         """Of the arguments that are unnested."""
         self._variants: dict[frozenset[int], str] = {frozenset(): sql}
+        self.one_row = self._reading(f"(SELECT {self._values(self.indexes)})")
+        """The statement for a single row, all of whose columns are single parameters."""
 
     def variant(self, same: frozenset[int]) -> frozenset[int]:
         """Of the arguments with one value those that are sent once; others were not worth a variant."""
@@ -71,10 +78,14 @@ class _Shape:
         many = [index for index in self.indexes if index not in single]
         arrays = ", ".join(f"${index + 1}::{self._types[index]}[]" for index in many)
         names = ", ".join(self._names[index] for index in many)
-        values = ", ".join(f"${index + 1}::{self._types[index]} AS {self._names[index]}" for index in sorted(single))
+        return self._reading(f"(SELECT many.*, {self._values(sorted(single))} FROM unnest({arrays}) AS many ({names}))")
+
+    def _values(self, indexes: Iterable[int]) -> str:
+        return ", ".join(f"${index + 1}::{self._types[index]} AS {self._names[index]}" for index in indexes)
+
+    def _reading(self, source: str) -> str:
         begin, end = self._unnest.span()
-        source = f"FROM (SELECT many.*, {values} FROM unnest({arrays}) AS many ({names})) AS new"
-        return self._sql[:begin] + source + self._sql[end:]
+        return f"{self._sql[:begin]}FROM {source} AS new{self._sql[end:]}"
 
 
 @cache

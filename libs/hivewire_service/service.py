@@ -21,23 +21,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-import msgspec
 import structlog
 
-from hivewire import codec, tracing
+from hivewire import limits, tracing
 from hivewire.commands import command_type
-from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
-from hivewire_service.bus import TRANSIENT, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.audit import Audit
+from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
 from hivewire_service.clock import Clock
-from hivewire_service.core import Command, Core, Refusal, Rows, Step
+from hivewire_service.core import Core, Rows
 from hivewire_service.health import Health
-from hivewire_service.intake import Intake, Taken, encode_reply, reply_envelope
+from hivewire_service.hearing import Hearing
+from hivewire_service.intake import Intake, Taken
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
 from hivewire_service.retention import Cut, Decide, Keeping, Periods, Retention
-from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.side_by_side import end, until_first_ends
 from hivewire_service.stock import Meter
 from hivewire_service.store import (
     CONNECTION_ERRORS,
@@ -45,32 +45,38 @@ from hivewire_service.store import (
     Fenced,
     Outcome,
     Position,
-    Reject,
     Store,
-    StoredEvent,
     Unit,
     is_passing,
 )
 from hivewire_service.topology import NANOSECONDS, StreamState, command_stream
-from hivewire_service.turn import BatchFailed, Chore, Turn
+from hivewire_service.turn import BatchFailed, Chore, Deciding, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
+from hivewire_service.waiting import Waiting
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-BATCH_COMMANDS_MAX = 500
-BATCH_BYTES_MAX = 1024 * 1024
-"""A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
-WAITING_COMMANDS_MAX = 2_000
-WAITING_BYTES_MAX = 16 * 1024 * 1024
 IDLE_S_MAX = 60.0
 WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
 TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
+NONE_ALONE = -1
+"""Commands of the stream have numbers from 1 on, those heard directly have 0."""
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
+
+
+def _blaming(turn: Turn, error: Exception) -> Exception:
+    """What ends the term: the error itself, or that the turn's batch failed where the reason may lie in that.
+
+    While a turn is decided it may be found that the one before has failed: that is what to blame then.
+    """
+    if isinstance(error, BatchFailed) or is_passing(error) or not turn.taken:
+        return error
+    return BatchFailed(turn.taken, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Service:
         health: Health,
         stream_replicas: int,
         periods: Periods = Periods(),  # noqa: B008  # it is frozen
+        commands_per_second: float = limits.COMMANDS_PER_SECOND,
     ) -> None:
         self.name = name
         self.core = parts.core
@@ -115,10 +122,11 @@ class Service:
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
-        self._intake = Intake(subjects, name, parts.core.verbs)
+        self._intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
+        self._deciding = Deciding(parts.core, subjects, name)
+        self._audit = Audit()
         self._wake = asyncio.Event()
-        self._waiting: deque[Received] = deque()
-        self._waiting_bytes = 0
+        self._waiting = Waiting()
         self._observations: deque[Any] = deque()
         self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
@@ -130,12 +138,14 @@ class Service:
         self._stopping = False
         self._owns = False
         self._position = Position()
+        self._committed = Position()
         self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._one_by_one_until = 0
+        self._one_by_one_until = NONE_ALONE
         self._poison: Taken | None = None
+        self._committing: asyncio.Task[None] | None = None
         self._outbox: Outbox
-        self._reader: StreamReader
+        self._reader: Hearing
 
     # life -------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -185,8 +195,8 @@ class Service:
 
     @property
     def decided_seq(self) -> int:
-        """The last command of the stream that is decided."""
-        return self._position.command_seq
+        """The last command of the stream whose effects are committed."""
+        return self._committed.command_seq
 
     @property
     def publish_backlog(self) -> int:
@@ -261,7 +271,7 @@ class Service:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
-            self._one_by_one_until = error.batch[-1].received.seq
+            self._one_by_one_until = max(taken.received.seq for taken in error.batch)
             if len(error.batch) == 1:
                 self._poison = self._intake.failed(error.batch[0], error.cause)
         elif isinstance(error, Fenced):
@@ -283,38 +293,35 @@ class Service:
             self._reader.run(),
             self._outbox.run(),
             self._pulse.run(self.silence),
-            purge(self.bus, self.subjects.command_stream(self.name), lambda: self._position.command_seq),
+            purge(self.bus, self.subjects.command_stream(self.name), lambda: self._committed.command_seq),
             self._retention.run(),
         )
         await until_first_ends(self._work(term), *beside, *(make(self) for make in self._while_owner))
-
-    async def _work(self, term: Term) -> None:
-        while not self._stopping:
-            await self._turn(term)
 
     async def _load(self, term: Term) -> None:
         """State and position from Postgres, and a reader that goes on behind the position."""
         gc.unfreeze()
         connection = await self.store.owner()
         now = self.clock.now()
-        self._position = await self.store.read_position(connection)
+        self._position = self._committed = await self.store.read_position(connection)
         await self._rows.load(connection, now)
         await self.store.add_event_partitions(now)
         self.core.extend(term.vacant_s, now)
-        self._forget_waiting()
+        self._waiting.clear()
         self._observations.clear()
         self._chores.clear()
         position = self._position
         self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
         self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
-        self._reader = StreamReader(
+        self._reader = Hearing(
             self.bus,
             stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
             filter_subject=self.subjects.commands_of(self.name),
             start=self._start_reading,
             deliver=self._deliver,
-            room=self._has_room,
+            room=lambda: self._waiting.has_room,
             silence=self.silence,
+            directly=self.subjects.commands_of(self.name),
         )
         self._pulse = Pulse()
         # What was loaded stays: no later collection has to look at it.
@@ -325,67 +332,95 @@ class Service:
     async def _start_reading(self, stream: StreamState) -> int:
         first = await next_seq(self.bus, stream, self._last_read)
         if first != self._last_read.seq + 1:
-            self._forget_waiting()
+            self._waiting.clear()
         return first
 
-    def _forget_waiting(self) -> None:
-        self._waiting.clear()
-        self._waiting_bytes = 0
-
-    def _has_room(self) -> bool:
-        return len(self._waiting) < WAITING_COMMANDS_MAX and self._waiting_bytes < WAITING_BYTES_MAX
-
     def _deliver(self, received: Received) -> None:
-        self._waiting.append(received)
-        self._waiting_bytes += len(received.body)
-        self._last_read = Place(received.stream_created, received.seq, received.ns)
+        self._waiting.put(received)
+        if received.seq:
+            self._last_read = Place(received.stream_created, received.seq, received.ns)
         self._wake.set()
 
     # one turn ---------------------------------------------------------------------------------------
+    async def _work(self, term: Term) -> None:
+        """Turn after turn. Where much waits, a turn is decided while the one before it is being committed."""
+        try:
+            while not self._stopping:
+                await self._turn(term)
+            await self._through()
+        finally:
+            if self._committing is not None:
+                await end((self._committing,))
+                self._committing = None
+
     async def _turn(self, term: Term) -> None:
         await self._something_to_do()
         if self._lost:
             raise Fenced(f"{self.name}: another owner has the lease")
         chore = self._chores.popleft() if self._chores else None
-        turn = Turn(self.clock.now(), [] if chore else self._take_waiting(), chore)
+        turn = Turn(self.clock.now(), self._position.event_seq, [] if chore else self._take_waiting(), chore)
         await self._reader.resume()
         try:
             await self._decide(turn)
-            position = self._position_after(turn)
+            turn.audited = self._audit.entries(turn.rejects, turn.now)
             unit = Unit(
                 at=turn.now,
-                position=position,
+                position=self._position_after(turn),
                 writes=list(self._rows.writes(turn.events, turn.records, turn.now)),
                 events=turn.stored,
                 outcomes=turn.outcomes,
-                rejects=turn.rejects,
+                rejects=turn.audited,
             )
-            if self._is_worth_committing(turn, unit):
+        except Exception as error:
+            await self._through()  # it is not to blame
+            raise _blaming(turn, error) from error
+        await self._through()
+        worth = self._is_worth_committing(turn, unit)
+        if worth:
+            self._position = unit.position
+        self._committing = asyncio.create_task(self._finish(term, turn, unit if worth else None))
+        self._committing.add_done_callback(lambda _: self._wake.set())
+
+    async def _through(self) -> None:
+        """Wait until the turn before is committed and published; raise what went wrong with it."""
+        committing, self._committing = self._committing, None
+        if committing is not None:
+            await committing
+
+    async def _finish(self, term: Term, turn: Turn, unit: Unit | None) -> None:
+        """Make a turn true, where there is anything to commit, then say so."""
+        if unit is not None:
+            try:
                 with metrics.COMMIT_SECONDS.labels(self.name).time():
                     await self.store.commit(term.epoch, unit)
-                self._position = position
-                self._committed_s = time.monotonic()
-                self._health.set(trouble="")
-                self._decided = self._decided or bool(turn.taken)
-        except Exception as error:
-            if is_passing(error) or not turn.taken:
-                raise
-            raise BatchFailed(turn.taken, error) from error
+            except Exception as error:
+                raise _blaming(turn, error) from error
+            self._committed = unit.position
+            self._committed_s = time.monotonic()
+            self._health.set(trouble="")
+            self._decided = self._decided or bool(turn.taken)
         self._count(turn)
         if tracing.enabled():
             self._trace(turn)
         await self._publish(turn)
-        if chore is not None and not chore.done.done():
-            chore.done.set_result(bool(turn.stored or turn.records))
+        if turn.chore is not None and not turn.chore.done.done():
+            turn.chore.done.set_result(bool(turn.stored or turn.records))
 
     def _is_worth_committing(self, turn: Turn, unit: Unit) -> bool:
         """The watermark alone is written down at most once a second: its loss costs nothing but repeats."""
         if turn.taken or unit.writes or turn.stored:
             return True
-        return unit.position != self._position and time.monotonic() - self._committed_s >= WATERMARK_EVERY_S
+        return unit.position != self._committed and time.monotonic() - self._committed_s >= WATERMARK_EVERY_S
 
     async def _something_to_do(self) -> None:
-        """Wait for input, for a deadline, or for a watermark that is worth writing down."""
+        """Wait for input, for a deadline, or for a watermark that is worth writing down; while a commit is under way,
+        for its end, or for so much input that deciding it need not wait."""
+        while self._committing is not None and not self._committing.done():
+            if self._waiting.is_much and not (self._chores or self._poison or self._lost):
+                return
+            self._wake.clear()
+            await self._wake.wait()
+        await self._through()
         if not (
             self._waiting
             or self._chores
@@ -410,18 +445,13 @@ class Service:
         if self._poison is not None:
             poison, self._poison = self._poison, None
             return [poison]
-        taken: list[Taken] = []
-        room = BATCH_BYTES_MAX
-        while self._waiting and len(taken) < BATCH_COMMANDS_MAX and room > 0:
-            received = self._waiting.popleft()
-            self._waiting_bytes -= len(received.body)
-            room -= len(received.body)
-            if self._is_decided(received):
-                continue
-            taken.append(self._intake.take(received))
-            if received.seq <= self._one_by_one_until:
-                break
-        return taken
+        batch = self._waiting.take(self._read, alone_until=self._one_by_one_until)
+        if any(taken.received.seq > self._one_by_one_until for taken in batch):
+            self._one_by_one_until = NONE_ALONE
+        return batch
+
+    def _read(self, received: Received) -> Taken | None:
+        return None if self._is_decided(received) else self._intake.take(received)
 
     def _is_decided(self, received: Received) -> bool:
         position = self._position
@@ -434,11 +464,11 @@ class Service:
         known = await self._prepare(turn)
         self._note_silence(turn.now)
         for taken in turn.taken:
-            self._decide_one(turn, taken, known)
+            self._deciding.command(turn, taken, known, kept=self._is_kept(taken))
         while self._observations:
-            self._follow(turn, self.core.observe(self._observations.popleft(), turn.now))
+            self._deciding.follow(turn, self.core.observe(self._observations.popleft(), turn.now))
         if not self._reader.is_deaf:  # what did not happen says nothing while nothing can be heard
-            self._follow(turn, self.core.advance(turn.now))
+            self._deciding.follow(turn, self.core.advance(turn.now))
 
     async def _decide_chore(self, turn: Turn, chore: Chore) -> None:
         try:
@@ -449,18 +479,30 @@ class Service:
             # Nothing has changed yet, and the work of the service does not depend on it.
             chore.done.set_exception(error)
         else:
-            self._follow(turn, step)
+            self._deciding.follow(turn, step)
 
     async def _prepare(self, turn: Turn) -> dict[tuple[str, str], Outcome]:
         """Fetch what deciding needs and memory lacks; return the outcomes of commands that are repeats."""
         commands = [taken.command for taken in turn.taken if taken.command]
         if not commands:
             return {}
-        kept = [(c.id, c.sender) for c in commands if c.verb not in self.core.naturally_idempotent]
+        kept = [
+            (taken.command.id, taken.command.sender)
+            for taken in turn.taken
+            if taken.command and (self._is_kept(taken) or taken.received.seq <= self._reader.repeats_until)
+        ]
+        if kept or not self.core.decided_ahead.issuperset(command.verb for command in commands):
+            await self._through()
         async with asyncio.timeout(TURN_TIMEOUT_S):
-            connection = await self.store.owner()
-            await self._rows.load_for(connection, commands)
+            connection = await self.store.reader()
+            await self._rows.load_for(connection, commands, turn.now)
             return await self.store.known_outcomes(connection, kept) if kept else {}
+
+    def _is_kept(self, taken: Taken) -> bool:
+        """Whether the outcome is stored. What was heard directly may come again from the stream, behind what its sender
+        said later: then its natural key alone would not tell it from something new."""
+        natural = taken.command is not None and taken.command.verb in self.core.naturally_idempotent
+        return not natural or taken.received.seq == 0 or self._reader.is_direct
 
     def _note_silence(self, now: datetime) -> None:
         silence_s, self._silence_s = max(self._silence_s, self._pulse.gap_s()), 0.0
@@ -469,69 +511,14 @@ class Service:
             metrics.SILENCE_SECONDS.labels(self.name).inc(silence_s)
             self.core.extend(silence_s, now)
 
-    def _decide_one(self, turn: Turn, taken: Taken, known: dict[tuple[str, str], Outcome]) -> None:
-        command = taken.command
-        if taken.reject is not None:
-            turn.rejects.append(taken.reject)
-        if command is None:
-            self._reply(turn, taken, taken.refusal)
-            return
-        repeated = known.get((command.id, command.sender))
-        if repeated is not None:
-            if taken.reply_to:
-                data = msgspec.Raw(repeated.reply)
-                body = encode_reply(self.subjects, self.name, command.id, repeated.reply_type, data)
-                turn.replies.append((taken.reply_to, body))
-            return
-        answer = self.core.decide(command, turn.now)
-        if isinstance(answer, Step):
-            self._follow(turn, answer, command)
-        outcome = answer if isinstance(answer, Refusal) else self.core.reply(command)
-        if isinstance(outcome, Refusal) and outcome.rejects:
-            turn.rejects.append(Reject(taken.received.subject, command.sender, outcome.error, taken.received.body))
-        kind, data = self._reply(turn, taken, outcome)
-        if command.verb not in self.core.naturally_idempotent:
-            kept = Outcome(command.id, command.sender, kind, bytes(data))
-            turn.outcomes.append(kept)
-            known[command.id, command.sender] = kept
-        turn.decided[command.verb, "refused" if isinstance(outcome, Refusal) else "ok"] += 1
-
-    def _reply(self, turn: Turn, taken: Taken, outcome: object) -> tuple[str, msgspec.Raw]:
-        kind, data, body = reply_envelope(self.subjects, self.name, taken.command_id, outcome)
-        if taken.reply_to:
-            turn.replies.append((taken.reply_to, body))
-        return kind, data
-
-    def _follow(self, turn: Turn, step: Step, command: Command | None = None) -> None:
-        """Let the facts of a step become the state, and number them for the history."""
-        seq = self._position.event_seq + len(turn.stored)
-        for event in step.events:
-            if not isinstance(event, Snapshot):  # the state is what a snapshot says
-                self.core.evolve(event)
-                turn.events.append(event)
-            seq += 1
-            turn.stored.append(
-                StoredEvent(
-                    seq=seq,
-                    type=event.type,
-                    entity_id=event.entity_id,
-                    data=codec.encode(event),
-                    recorded_at=turn.now,
-                    causation_id=command.id if command else None,
-                    correlation_id=command.correlationid if command else None,
-                    traceparent=command.traceparent if command else None,
-                )
-            )
-        turn.records += step.records
-
     def _position_after(self, turn: Turn) -> Position:
         now = self._position
-        last = turn.taken[-1].received if turn.taken else None
+        last = next((taken.received for taken in reversed(turn.taken) if taken.received.seq), None)
         return Position(
             stream_created=last.stream_created if last else now.stream_created,
             command_seq=last.seq if last else now.command_seq,
             command_ns=last.ns if last else now.command_ns,
-            event_seq=now.event_seq + len(turn.stored),
+            event_seq=turn.event_seq + len(turn.stored),
             published_seq=self._outbox.published_seq,
             event_stream_created=self._outbox.event_stream_created,
         )
@@ -561,6 +548,7 @@ class Service:
 
     def _count(self, turn: Turn) -> None:
         turn.count(self.name)
-        for reject in turn.rejects:
-            log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
+        for reject in turn.audited:
+            if reject.minute is None:  # a flood is told by the metrics
+                log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
         self._meter.count(turn.events)

@@ -15,9 +15,9 @@ import asyncpg
 import msgspec
 import structlog
 
-from hivewire.errors import NotReachable
 from hivewire_service import metrics
-from hivewire_service.core import Write
+from hivewire_service.core import Kept, Write
+from hivewire_service.postgres import CONNECT_ERRORS, failure
 from hivewire_service.queries import load_queries
 from hivewire_service.same_values import sent_once
 
@@ -97,14 +97,17 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reply: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A message that could not be taken."""
+class Reject(msgspec.Struct, gc=False):
+    """A message that was refused, or the `count` of those that a sender's flood had within a `minute`, with the first of
+    them; see `audit.py`."""
 
     subject: str
     sender: str
     reason: str
     body: bytes
+    kind: Kept = Kept.MESSAGE
+    count: int = 1
+    minute: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -155,12 +158,14 @@ class Store:
         self.service = service
         self.pool: asyncpg.Pool
         self._owner: asyncpg.Connection | None = None
+        self._reader: asyncpg.Connection | None = None
 
     async def open(self) -> None:
         """Connect the pool.
 
         Raises:
-            NotReachable: Postgres does not answer or refuses the credentials.
+            NotReachable: Postgres does not answer or refuses the credentials, or TLS says not to talk to it.
+            BadUsage: the DSN cannot be used.
         """
         try:
             self.pool = await asyncpg.create_pool(
@@ -171,8 +176,8 @@ class Store:
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings=self._session(),
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise NotReachable(f"Postgres is not reachable: {error}; check HIVEWIRE_POSTGRES_DSN") from error
+        except CONNECT_ERRORS as error:
+            raise failure(error, self._dsn) from error
 
     async def close(self) -> None:
         """Close all connections, at once if need be."""
@@ -193,20 +198,30 @@ class Store:
         )
 
     async def owner(self) -> asyncpg.Connection:
-        """The connection of the owner's loads and commits."""
+        """The connection of the owner's commits, and of what it loads and reads between them."""
         if self._owner is None or self._owner.is_closed():
             # Its statements name rows by their keys. Tables that grew since they were last analysed tempt the planner to
             # read them whole, for a batch of updates.
+            # Planning a commit anew would take as long as doing it, and come to the same plan.
             self._owner = await self.connect(
-                idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS), enable_seqscan="off"
+                idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS),
+                enable_seqscan="off",
+                plan_cache_mode="force_generic_plan",
             )
         return self._owner
 
+    async def reader(self) -> asyncpg.Connection:
+        """The connection of what the owner reads for deciding, also while its commit is under way."""
+        if self._reader is None or self._reader.is_closed():
+            self._reader = await self.connect(enable_seqscan="off")
+        return self._reader
+
     async def drop_owner(self) -> None:
-        """Forget the owner's connection: what it did last is unknown."""
-        if self._owner is not None:
-            self._owner.terminate()
-            self._owner = None
+        """Forget the owner's connections: what the one did last is unknown."""
+        for connection in (self._owner, self._reader):
+            if connection is not None:
+                connection.terminate()
+        self._owner = self._reader = None
 
     async def connect_anew(self) -> None:
         """Let everything that is asked from now on have a new connection: those that stand may lead nowhere."""
@@ -323,7 +338,10 @@ class Store:
             yield Write(SQL.insert_outcomes, (self.service, unit.at, *columns))
         if unit.rejects:
             columns = zip(
-                *((storable(r.subject), storable(r.sender), storable(r.reason), r.body) for r in unit.rejects),
+                *(
+                    (storable(r.subject), storable(r.sender), storable(r.reason), r.body, r.kind, r.count, r.minute)
+                    for r in unit.rejects
+                ),
                 strict=True,
             )
             yield Write(SQL.insert_rejects, (self.service, unit.at, *columns))

@@ -23,10 +23,10 @@ import structlog
 from hivewire.context import CONTEXT_FILE, Context, user_context_file
 from hivewire.errors import HivewireError
 from hivewire.private_file import write_private
-from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
+from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE, Subjects
 from hivewire_service import health
 from hivewire_service.embedded import DataFolder, Embedded
-from hivewire_service.embedded.folder import explained, port_is_free
+from hivewire_service.embedded.folder import explained, try_port
 from hivewire_service.migrations import migrate
 from hivewire_service.process import Child, Command
 from hivewire_service.roles import RESERVED_NAMES, Role
@@ -108,11 +108,13 @@ class Supervisor:
             life.result()
 
     async def _live(self) -> None:
-        if not port_is_free(self._options.http_port):
-            raise HivewireError(f"port {self._options.http_port} is in use: choose another with --http-port")
-        await self._stack.start()
+        Subjects(self._options.hive)  # refuses a name that no hive can have
+        await self._stack.claim()
         if self._stack.orphans:
             log.warning("ended what a killed `up` had left", processes=self._stack.orphans)
+        check_port(self._options.http_port)
+        log.info("starting nats-server, Postgres and the services", data=str(self._folder.root))
+        await self._stack.start()
         with explained(self._folder.root):
             self._write_credentials()
         await migrate(self._stack.postgres.dsn, self._options.hive)
@@ -164,6 +166,7 @@ class Supervisor:
             f"metrics={','.join(metrics.values())}",
             flush=True,
         )
+        log.info("Ctrl-C stops all of it", http_api=f"{http_url}/docs")
 
     async def _bound_logs(self) -> None:
         while True:
@@ -331,6 +334,20 @@ class Service(Part):
         raise HivewireError(
             f"{self.name} did not start: {self._folder.last_failure(self.name)} (see {self._folder.log(self.name)})"
         )
+
+
+def check_port(port: int) -> None:
+    """See that the HTTP door can listen.
+
+    Raises:
+        HivewireError: it cannot.
+    """
+    try:
+        try_port(port)
+    except PermissionError:
+        raise HivewireError(f"port {port} is not for this user: choose one above 1023 with --http-port") from None
+    except OSError:
+        raise HivewireError(f"port {port} is in use: choose another with --http-port, or 0 for a free one") from None
 
 
 def credentials_file(folder: DataFolder, role: Role) -> Path:

@@ -28,7 +28,7 @@ class StreamState:
     created: str
     first_seq: int
     last_seq: int
-    differences: tuple[str, ...] = ()
+    replicas: int = 1
 
 
 def command_stream(subjects: Subjects, service: str, replicas: int) -> StreamConfig:

@@ -10,7 +10,8 @@ from hivewire_service.bus import TRANSIENT, Bus
 PULSE_S = 1.0
 SILENCE_S_MIN = 2.5
 """A gap between two pulses that is longer than this was a pause of the process or a jump of its time."""
-PURGE_EVERY_S = 5.0
+PURGE_EVERY_S = 1.0
+"""What is decided takes room in the stream from what still comes, of the same sender and of all others."""
 
 
 class Pulse:

@@ -55,6 +55,5 @@ class Actions:
         # Slow to import, and most hives never open a pull request.
         from hivewire_agent_gateway.pull_request import open_pull_request
 
-        token = self._settings.github_token.get_secret_value() if self._settings.github_token else None
         response = (row["response"] or "null").encode()
-        await open_pull_request(self._settings.github_url, token, action, row["session_id"], response)
+        await open_pull_request(self._settings, action, row["session_id"], response)

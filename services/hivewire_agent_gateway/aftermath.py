@@ -28,7 +28,7 @@ from hivewire.subjects import AGENT_GATEWAY
 from hivewire_agent_gateway.actions import Actions
 from hivewire_agent_gateway.control import NotWoken, WakeUp
 from hivewire_agent_gateway.core import AgentGateway
-from hivewire_agent_gateway.outbound import Outbound, Policy
+from hivewire_agent_gateway.outbound import Outbound
 from hivewire_agent_gateway.reports import Reporter
 from hivewire_agent_gateway.sessions.desk import is_http
 from hivewire_agent_gateway.sessions.records import Act, Acted, GivenTask, Report, TakenBack, Unreached
@@ -83,7 +83,7 @@ class Aftermath:
         """Work until cancelled."""
         self._service = service
         self._inboxes = {}
-        outbound = Outbound(Policy(self._settings.outbound_networks, self._settings.outbound_hosts))
+        outbound = Outbound.of(self._settings)
         subscription = await service.bus.client.subscribe(service.subjects.door("*", "beat"), cb=self._hear_door)
         try:
             for agent_id in list(self._core.registry.agents):

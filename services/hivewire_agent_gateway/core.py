@@ -53,6 +53,7 @@ class AgentGateway:
     naturally_idempotent: frozenset[str] = frozenset(
         {"register", "leave", "publish", "dispatch", "dispatch_batch", "progress", "respond"}
     )
+    decided_ahead: frozenset[str] = frozenset()
 
     def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - it is frozen
         self._bounds = bounds

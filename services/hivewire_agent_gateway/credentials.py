@@ -14,6 +14,7 @@ import structlog
 
 from hivewire.admin import IssueCredentials
 from hivewire.errors import BadUsage, HivewireError
+from hivewire.tls import Tls
 from hivewire.views import Credentials
 from hivewire_agent_gateway.secrets import SQL
 from hivewire_service.authority import REVOKED_MAX, Authority
@@ -31,10 +32,11 @@ RETRY_S = 5.0
 class Admission:
     """Who is let in by nats-server."""
 
-    def __init__(self, issuer: Issuer | None, authority: Authority | None, nats_url: str) -> None:
+    def __init__(self, issuer: Issuer | None, authority: Authority | None, nats_url: str, tls: Tls) -> None:
         self._issuer = issuer
         self._authority = authority
         self._nats_url = nats_url
+        self._tls = tls
 
     @classmethod
     def of(cls, settings: Settings) -> "Admission":
@@ -45,7 +47,7 @@ class Admission:
         """
         issuer = Issuer.from_file(settings.keys_file, settings.hive) if settings.keys_file else None
         authority = Authority.load(settings.authority_file) if settings.authority_file else None
-        return cls(issuer, authority, settings.nats_url)
+        return cls(issuer, authority, settings.nats_url, settings.nats_tls)
 
     @property
     def issues(self) -> bool:
@@ -111,4 +113,5 @@ class Admission:
             if len(revoked) > REVOKED_MAX:
                 raise HivewireError(f"more than {REVOKED_MAX} revocations: give the hive new signing keys")
             if revoked:
-                await self._authority.publish(self._nats_url, self._authority.account_token(self._issuer.keys, revoked))
+                account = self._authority.account_token(self._issuer.keys, revoked)
+                await self._authority.publish(self._nats_url, account, self._tls)

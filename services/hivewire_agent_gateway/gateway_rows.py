@@ -39,9 +39,9 @@ class GatewayRows:
         self._aftermath.reset()
         self._core.restore(await read_agents(connection), await load_sessions(connection), now)
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Remember the ended sessions that commands name, and the events from outside that they repeat."""
-        await self._agents.load_for(connection, commands)
+        await self._agents.load_for(connection, commands, now)
         missing = [session_id for session_id in named(commands) if self._core.sessions.get(session_id) is None]
         if missing:
             self._core.recall(await read_sessions(connection, missing))

@@ -9,15 +9,19 @@ import hashlib
 import hmac
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpcore
 
 from hivewire import limits
-from hivewire.errors import HivewireError, RefusedError
+from hivewire.errors import BadUsage, HivewireError, RefusedError
+from hivewire.tls import trouble
+from hivewire_service.settings import Settings
 
 SIGNATURE_HEADER: Final = "X-Hivewire-Signature"
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
@@ -106,13 +110,25 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class Outbound:
-    """Signed POSTs."""
+    """Signed POSTs. Certificates are verified, by the public CAs and by those in the file `ca`."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, ca: Path | None = None) -> None:
         self.policy = policy
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=CONNECTIONS_MAX, keepalive_expiry=30.0, network_backend=_GuardedBackend(policy)
+            ssl_context=_trusting(ca),
+            max_connections=CONNECTIONS_MAX,
+            keepalive_expiry=30.0,
+            network_backend=_GuardedBackend(policy),
         )
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Outbound":
+        """As the operator set it.
+
+        Raises:
+            BadUsage: the file of CAs cannot be used.
+        """
+        return cls(Policy(settings.outbound_networks, settings.outbound_hosts), settings.outbound_ca)
 
     async def close(self) -> None:
         await self._pool.aclose()
@@ -143,9 +159,23 @@ class Outbound:
         except TimeoutError:
             raise HivewireError(f"{url} did not answer within {timeout_s:g} s") from None
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-            raise Unreachable(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
+            raise Unreachable(f"{url} cannot be reached: {_reason(error)}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
-            raise HivewireError(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
+            raise HivewireError(f"{url} cannot be reached: {_reason(error)}") from error
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    context = httpcore.default_ssl_context()
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except OSError as error:
+            raise BadUsage(f"cannot use HIVEWIRE_OUTBOUND_CA: {ca}: {error.strerror or error}") from error
+    return context
+
+
+def _reason(error: Exception) -> str:
+    return trouble(error, ca="HIVEWIRE_OUTBOUND_CA") or str(error) or type(error).__name__
 
 
 async def _read(answer: httpcore.Response, url: str) -> bytes:

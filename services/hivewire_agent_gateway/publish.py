@@ -9,7 +9,7 @@ from hivewire import codec
 from hivewire.commands.agent_gateway import Publish
 from hivewire.events import FOREIGN, OWN_ENTITIES, ForeignEvent
 from hivewire.events.foreign import UnknownEvent
-from hivewire_service.core import NOTHING, Command, Refusal, Step
+from hivewire_service.core import NOTHING, Command, Kept, Refusal, Step
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
@@ -56,17 +56,19 @@ def _event(command: Command) -> ForeignEvent | Refusal:
     if known is not None:
         event = codec.decode_as(data.data, known, data.type)
         if isinstance(event, codec.Malformed):
-            return Refusal(event.reason, 400, rejects=True)
+            return Refusal(event.reason, 400, kept=Kept.MESSAGE)
         return msgspec.structs.replace(event, publisher=publisher, event_id=event_id)
     if not _TYPE.fullmatch(data.type):
         return Refusal(
-            f"type {data.type[:80]!r} is not of the form entity.event, such as merge.completed", 400, rejects=True
+            f"type {data.type[:80]!r} is not of the form entity.event, such as merge.completed", 400, kept=Kept.MESSAGE
         )
     if data.type.partition(".")[0] in OWN_ENTITIES:
-        return Refusal(f"{data.type} is told by the hive's services alone: take a type of your own", 403, rejects=True)
+        return Refusal(
+            f"{data.type} is told by the hive's services alone: take a type of your own", 403, kept=Kept.MESSAGE
+        )
     body = codec.decode_as(data.data, dict[str, msgspec.Raw], data.type)
     if isinstance(body, codec.Malformed):
-        return Refusal(f"{body.reason}: the data of an event is an object", 400, rejects=True)
+        return Refusal(f"{body.reason}: the data of an event is an object", 400, kept=Kept.MESSAGE)
     return UnknownEvent(
         unknown=data.type,
         entity=data.entity_id or publisher,

@@ -4,6 +4,10 @@ Every step first looks whether it was done before: commit, pull request and comm
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 import msgspec
@@ -11,11 +15,13 @@ from github import Auth, Github, GithubException, InputGitTreeElement, UnknownOb
 from github.GitRef import GitRef
 from github.PullRequest import PullRequest as Pull
 from github.Repository import Repository
-from requests import RequestException
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hivewire import codec
 from hivewire.commands.sessions import PullRequest
 from hivewire.errors import HivewireError
+from hivewire.tls import trouble
+from hivewire_service.settings import Settings
 
 FILES_MAX: Final = 300
 TIMEOUT_S: Final = 30
@@ -32,33 +38,50 @@ class Files(msgspec.Struct):
     message: str | None = None
 
 
-async def open_pull_request(
-    base_url: str, token: str | None, action: PullRequest, session_id: str, response: bytes
-) -> None:
+async def open_pull_request(settings: Settings, action: PullRequest, session_id: str, response: bytes) -> None:
     """Commit the files of the response to a branch, open the pull request and comment on the issue.
 
     Raises:
         HivewireError: something of it failed; the issue is told so, once.
     """
-    await asyncio.to_thread(_open_pull_request, base_url, token, action, session_id, response)
+    await asyncio.to_thread(_open_pull_request, settings, action, session_id, response)
 
 
-def _open_pull_request(base_url: str, token: str | None, action: PullRequest, session_id: str, response: bytes) -> None:
-    github = Github(auth=Auth.Token(token) if token else None, base_url=base_url, timeout=TIMEOUT_S, retry=None)
-    try:
-        repository = github.get_repo(action.repository)
+@contextmanager
+def _github(settings: Settings) -> Iterator[Github]:
+    """GitHub, verified by the public CAs and those of the operator."""
+    token = settings.github_token
+    with NamedTemporaryFile(prefix="hivewire-", suffix=".pem") as trusted:
+        if settings.outbound_ca:
+            trusted.write(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes() + b"\n" + settings.outbound_ca.read_bytes())
+            trusted.flush()
+        github = Github(
+            auth=Auth.Token(token.get_secret_value()) if token else None,
+            base_url=settings.github_url,
+            timeout=TIMEOUT_S,
+            retry=None,
+            verify=trusted.name if settings.outbound_ca else True,
+        )
         try:
-            pull = _pull(repository, action, session_id, _files(response))
-        except (HivewireError, GithubException) as error:
-            text = f"No pull request was opened: {_reason(error)}"
-            _comment_once(repository, action.issue, session_id, "failed", text)
-            raise
-        text = f"Pull request #{pull.number} is ready: {pull.html_url}"
-        _comment_once(repository, action.issue, session_id, "done", text)
-    except (GithubException, RequestException) as error:
+            yield github
+        finally:
+            github.close()
+
+
+def _open_pull_request(settings: Settings, action: PullRequest, session_id: str, response: bytes) -> None:
+    try:
+        with _github(settings) as github:
+            repository = github.get_repo(action.repository)
+            try:
+                pull = _pull(repository, action, session_id, _files(response))
+            except (HivewireError, GithubException) as error:
+                text = f"No pull request was opened: {_reason(error)}"
+                _comment_once(repository, action.issue, session_id, "failed", text)
+                raise
+            text = f"Pull request #{pull.number} is ready: {pull.html_url}"
+            _comment_once(repository, action.issue, session_id, "done", text)
+    except (GithubException, OSError) as error:  # the errors of requests are OSErrors
         raise HivewireError(_reason(error)) from error
-    finally:
-        github.close()
 
 
 def _files(response: bytes) -> Files:
@@ -121,4 +144,6 @@ def _comment_once(repository: Repository, number: int | None, session_id: str, w
 
 
 def _reason(error: Exception) -> str:
-    return f"GitHub answered {error.status}: {error.message}" if isinstance(error, GithubException) else str(error)
+    if isinstance(error, GithubException):
+        return f"GitHub answered {error.status}: {error.message}"
+    return trouble(error, ca="HIVEWIRE_OUTBOUND_CA") or str(error)

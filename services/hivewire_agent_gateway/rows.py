@@ -37,8 +37,9 @@ class AgentRows:
         self._core = core
         self._subjects = subjects
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Of the events to publish, those that are in history already. Every agent is in memory."""
+        del now
         keys = sorted({key_of(command) for command in commands if isinstance(command.data, Publish)})
         if keys:
             rows = await connection.fetch(SQL.find_foreign_events, *zip(*keys, strict=True))

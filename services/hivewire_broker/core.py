@@ -83,6 +83,7 @@ class Broker:
             "create_phase",
         }
     )
+    decided_ahead = frozenset({"submit", "submit_batch", "start", "progress", "complete", "fail", "report_batch"})
 
     def __init__(
         self,
@@ -163,7 +164,6 @@ class Broker:
     def advance(self, now: datetime) -> Step:
         """Lost attempts, timeouts and assignments. The events must be evolved, or the state loaded anew."""
         draft = Draft()
-        self.state.forget_old()
         self.fleet.may_wake(now)
         self._compare_with_fleet(draft, now)
         self._run_timers(draft, now)

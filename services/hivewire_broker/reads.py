@@ -11,20 +11,15 @@ import msgspec
 from hivewire import codec, limits
 from hivewire.commands.broker import Backoff
 from hivewire.errors import BadUsage
+from hivewire.explanations import Candidate, Explanation, Factor, WeightShift, WhatIf, Why
 from hivewire.reads import AskWhatIf, Explain, Listing, ListTasks, Nothing, OneTask, QueueAsOf, TaskAsOf
 from hivewire.views import (
     TERMINAL,
     AttemptView,
-    Candidate,
-    Explanation,
-    Factor,
     Page,
     QueueView,
     Stats,
     TaskView,
-    WeightShift,
-    WhatIf,
-    Why,
 )
 from hivewire_broker import phase_reads, replay_rows
 from hivewire_broker.as_of import queue_as_of, task_as_of

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from hivewire import codec
 from hivewire.commands.broker import (
     Complete,
     CompleteReport,
@@ -26,7 +27,7 @@ from hivewire_broker.draft import Draft
 from hivewire_broker.retry import after_attempt
 from hivewire_broker.state import State
 from hivewire_broker.task import Attempt, Task
-from hivewire_service.core import NOTHING, Command, Refusal, Step
+from hivewire_service.core import NOTHING, Command, Kept, Refusal, Step
 
 _REPORTED: Final = frozenset[AttemptStatus]({"completed", "failed"})
 """Ends of an attempt that its own agent reported."""
@@ -107,9 +108,9 @@ def _complete_unassigned(state: State, data: Complete, sender: str, now: datetim
     """Somebody who is no agent of the task says that it is done."""
     task = state.tasks.get(data.task_id)
     if task is None:
-        return Refusal(f"there is no task {data.task_id!r}", 404)
+        return _forged(f"there is no task {data.task_id!r}", 404)
     if sender not in (task.requirements.owner, OPERATOR):
-        return Refusal("without attempt and instance only the task's owner or the operator completes it", 403)
+        return _forged("without attempt and instance only the task's owner or the operator completes it", 403)
     if task.status == "completed" and not task.attempts:
         return NOTHING
     if task.status != "pending":
@@ -144,21 +145,23 @@ def fail(state: State, command: Command, now: datetime) -> Step | Refusal:
 
 def batch(state: State, command: Command, now: datetime, refused: list[ReportRefused]) -> Step:
     """Several reports of one agent, in their order. What is refused of them is noted while the step is followed."""
-    records: list[Any] = []
-    return Step(_in_order(state, command, now, records, refused), records)
+    step = Step()
+    step.events = _in_order(state, command, now, step, refused)
+    return step
 
 
 def _in_order(
-    state: State, command: Command, now: datetime, records: list[Any], refused: list[ReportRefused]
+    state: State, command: Command, now: datetime, step: Step, refused: list[ReportRefused]
 ) -> Iterator[Event]:
     data: ReportBatch = command.data
     for index, report in enumerate(data.reports):
         answer = _DECIDERS[type(report)](state, msgspec.structs.replace(command, data=report), now)
         if isinstance(answer, Refusal):
             refused.append(ReportRefused(index, answer.error, answer.status))
+            step.refused.append((answer, codec.encode(report)))
         else:
             yield from answer.events
-            records += answer.records
+            step.records += answer.records
 
 
 _DECIDERS: Final[Mapping[type, Callable[[State, Command, datetime], Step | Refusal]]] = {
@@ -173,15 +176,20 @@ def _fence(state: State, task_id: str, number: int, instance: str, sender: str) 
     """The task and the attempt that a report is about, if they are the sender's."""
     task = state.tasks.get(task_id)
     if task is None:
-        return Refusal(f"there is no task {task_id!r}", 404)
+        return _forged(f"there is no task {task_id!r}", 404)
     if number > len(task.attempts):
-        return Refusal(f"task {task_id} has no attempt {number} yet, but {len(task.attempts)}", 409)
+        return _forged(f"task {task_id} has no attempt {number} yet, but {len(task.attempts)}", 409)
     attempt = task.attempts[number - 1]
     if attempt.agent_id != sender:
-        return Refusal(f"attempt {number} of task {task_id} is not {sender}'s", 403)
+        return _forged(f"attempt {number} of task {task_id} is not {sender}'s", 403)
     if attempt.instance != instance:
-        return Refusal(f"attempt {number} of task {task_id} belongs to another instance of {sender}", 409)
+        return _forged(f"attempt {number} of task {task_id} belongs to another instance of {sender}", 409)
     return task, attempt
+
+
+def _forged(error: str, status: int) -> Refusal:
+    """A report that is not about what its sender was given, or is no longer: it changes nothing, and it is kept."""
+    return Refusal(error, status, kept=Kept.REPORT)
 
 
 def _started(task: Task, attempt: Attempt, now: datetime) -> TaskStarted:
@@ -189,7 +197,7 @@ def _started(task: Task, attempt: Attempt, now: datetime) -> TaskStarted:
 
 
 def _over(attempt: Attempt) -> Refusal:
-    return Refusal(f"attempt {attempt.number} is over: it {_ENDS[attempt.status]}; stop working on it", 409)
+    return _forged(f"attempt {attempt.number} is over: it {_ENDS[attempt.status]}; stop working on it", 409)
 
 
 _ENDS: Final[dict[AttemptStatus, str]] = {

@@ -31,6 +31,7 @@ from hivewire_broker.decision import Decision
 from hivewire_broker.dispatches import Dispatches
 from hivewire_broker.fleet import AgentSeen
 from hivewire_broker.naming import named_tasks
+from hivewire_broker.newness import Newness
 from hivewire_broker.presence import WaitsSeen
 from hivewire_broker.state import History, State
 from hivewire_broker.stored import (
@@ -65,16 +66,19 @@ class TaskRows:
         self._broker = broker
         self._committed = committed
         self._dispatches = Dispatches(subjects, SQL.contents, broker)
+        self._newness = Newness()
 
     async def load(self, connection: asyncpg.Connection, now: datetime) -> None:
         """Replace the core's state by what Postgres holds: all live tasks, the agents, and who waits for answers."""
         self._broker.restore(await read_state(connection), await read_agents(connection))
         self._broker.observe(WaitsSeen(await read_waits(connection)), now)
+        self._newness.loaded(now)
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring the ended tasks that these commands name."""
         state = self._broker.state
         named = {task_id for command in commands for task_id in named_tasks(self._broker.hive, command)}
+        named = {task_id for task_id in named if not self._newness.is_new(task_id, now)}
         await _load_ended(connection, state, named)
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
@@ -88,6 +92,7 @@ class TaskRows:
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:
         """The statements that make the tables equal to the state after `events`."""
+        self._broker.state.turn_is_over()
         changes = Changes(events, records)
         yield from phase_rows.writes(self._broker.state, events)
         yield from replay_rows.writes(self._broker.state.replays, events)
@@ -102,11 +107,13 @@ class TaskRows:
         self, connection: asyncpg.Pool, events: Sequence[Event], records: Sequence[Any]
     ) -> Iterable[Message]:
         """Dispatches to agents, and what they have to stop."""
-        self._broker.state.forget_old()
-        self._broker.state.results.clear()  # they are in the rows now
+        state = self._broker.state
+        messages = await self._dispatches.messages(connection, events, records)
+        state.results.clear()  # whoever needs them is decided after their commit, and finds them in the rows
+        state.forget_old()
         if self._committed is not None:
             self._committed(events)
-        return await self._dispatches.messages(connection, events, records)
+        return messages
 
 
 class Changes:

@@ -88,7 +88,8 @@ class State:
         """Agents whose load or history changed since the matcher last looked."""
         self.slots_freed = False
         """Whether an attempt ended since the matcher last looked."""
-        self._ended: dict[str, None] = {}
+        self._ended: dict[str, int] = {}
+        self._turn = 0
         self._ended_max = ended_max
         self._interned: dict[tuple[str, frozenset[str]], Requirements] = {}
         self._backoffs: dict[tuple[float, ...], Backoff] = {}
@@ -274,15 +275,22 @@ class State:
     def remember(self, task: Task) -> None:
         """Keep an ended task for a while."""
         self.tasks[task.task_id] = task
-        self._ended[task.task_id] = None
+        self._ended[task.task_id] = self._turn
+
+    def turn_is_over(self) -> None:
+        """What ends from now on is committed later than what ended before."""
+        self._turn += 1
 
     def forget_old(self) -> None:
-        """Drop the ended tasks that are beyond what is remembered, but none that live ones depend on."""
+        """Drop the ended tasks that are beyond what is remembered, but none that live ones depend on, nor any that ended
+        in the last turn: it may not be committed yet, and until then the rows do not say that they ended."""
         for _ in range(len(self._ended) - self._ended_max):
-            task_id = next(iter(self._ended))
+            task_id, turn = next(iter(self._ended.items()))
+            if turn >= self._turn - 1:
+                return
             del self._ended[task_id]
             if task_id in self.dependents:
-                self._ended[task_id] = None
+                self._ended[task_id] = turn
             else:
                 del self.tasks[task_id]
 

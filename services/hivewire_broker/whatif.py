@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from hivewire.views import Change, WhatIf
+from hivewire.explanations import Change, WhatIf
 from hivewire_broker.decision import RECORDED_MAX, Decision
 
 ROUNDING: Final = 0.5e-4

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from hivewire.views import TaskStatus, Why
+from hivewire.explanations import Why
+from hivewire.views import TaskStatus
 from hivewire_broker.fleet import AgentSeen
 
 _SHOWN_MAX: Final = 200

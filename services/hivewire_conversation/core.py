@@ -47,6 +47,7 @@ class Conversations:
 
     verbs: Mapping[str, type[msgspec.Struct]] = VERBS
     naturally_idempotent = frozenset({"answer", "withdraw", "receive", "clear_graph"})
+    decided_ahead: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.restore(State(), (), datetime.min.replace(tzinfo=UTC))

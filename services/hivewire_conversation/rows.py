@@ -65,8 +65,9 @@ class ConversationRows:
         state = await read_state(connection, now - UNRECEIVED_KEPT)
         self._core.restore(state, await read_agents(connection), now)
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring the conversations, agents, tasks, phases and attempts that these commands name."""
+        del now
         named = Named(commands)
         state, seen = self._core.state, self._core.seen
         cold = sorted(named.conversations - state.conversations.keys())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ ENDED_KEPT: Final = 100
 """Completed simulations that stay in memory."""
 
 Decided = Iterator[SimulationEvent] | Refusal
+Timed = Callable[[], AbstractContextManager[object]]
+"""Makes what a tick is done within, by those who have a clock."""
 
 
 class TickEngine:
@@ -48,9 +51,11 @@ class TickEngine:
 
     verbs: Mapping[str, type[msgspec.Struct]] = VERBS
     naturally_idempotent: frozenset[str] = frozenset({"create"})
+    decided_ahead: frozenset[str] = frozenset()
 
-    def __init__(self, callables: AbstractSet[str] = frozenset()) -> None:
+    def __init__(self, callables: AbstractSet[str] = frozenset(), timed: Timed = nullcontext) -> None:
         self._callables = callables
+        self._timed = timed
         self.restore({})
 
     def restore(self, simulations: dict[str, Simulation]) -> None:
@@ -119,7 +124,23 @@ class TickEngine:
         if data.expected_tick is not None and data.expected_tick != simulation.tick:
             text = f"the simulation is at tick {simulation.tick}, not at {data.expected_tick}"
             return Refusal(text, 409, {"tick": simulation.tick})
-        return _ticks(simulation, now, data.count, EVENTS_PER_COMMAND)
+        return self._ticks(simulation, now, data.count, EVENTS_PER_COMMAND)
+
+    def _ticks(
+        self, simulation: Simulation, now: datetime, count: int | None, events_max: int
+    ) -> Iterator[SimulationEvent]:
+        """Whole ticks, until `count` are done, the simulation is completed, or the commit is large enough."""
+        first = simulation.tick
+        enough = simulation.totals.events + events_max
+        enough_bytes = simulation.noted_bytes + BYTES_PER_COMMIT
+        while (
+            simulation.status == "running"
+            and (count is None or simulation.tick - first < count)
+            and simulation.totals.events < enough
+            and simulation.noted_bytes < enough_bytes
+        ):
+            with self._timed():
+                yield from tick(simulation, overdue(simulation, now))
 
     def _message(self, simulation: Simulation, data: Message) -> Decided:
         if simulation.status in {"created", "completed"}:
@@ -249,7 +270,7 @@ class TickEngine:
         for simulation_id in due:
             simulation = self.simulations[simulation_id]
             delay_s = simulation.config.delay_s
-            yield from _ticks(simulation, now, 1 if delay_s else None, EVENTS_PER_TURN)
+            yield from self._ticks(simulation, now, 1 if delay_s else None, EVENTS_PER_TURN)
             self._next_at[simulation_id] = now + timedelta(seconds=delay_s)
             self._unwatched[simulation_id] = simulation
         self._watch(now)
@@ -295,20 +316,6 @@ _TO_WATCH: Final = frozenset(
         "dispatch.sent",
     }
 )
-
-
-def _ticks(simulation: Simulation, now: datetime, count: int | None, events_max: int) -> Iterator[SimulationEvent]:
-    """Whole ticks, until `count` are done, the simulation is completed, or the commit is large enough."""
-    first = simulation.tick
-    enough = simulation.totals.events + events_max
-    enough_bytes = simulation.noted_bytes + BYTES_PER_COMMIT
-    while (
-        simulation.status == "running"
-        and (count is None or simulation.tick - first < count)
-        and simulation.totals.events < enough
-        and simulation.noted_bytes < enough_bytes
-    ):
-        yield from tick(simulation, overdue(simulation, now))
 
 
 def _respond(simulation: Simulation, data: Respond) -> Decided:

@@ -10,7 +10,7 @@ from hivewire_service.settings import Settings
 from hivewire_tick_engine.callables import Callables, registered
 from hivewire_tick_engine.core import TickEngine
 from hivewire_tick_engine.keeping import keeping
-from hivewire_tick_engine.metrics import TickMeter
+from hivewire_tick_engine.metrics import TICK_SECONDS, TickMeter
 from hivewire_tick_engine.reads import READS
 from hivewire_tick_engine.rows import SimulationRows
 from hivewire_tick_engine.sessions import Sessions
@@ -19,7 +19,7 @@ from hivewire_tick_engine.sessions import Sessions
 def parts(settings: Settings, _subjects: Subjects) -> Parts:
     """The core with its rows, and what asks its callables and its remote agents."""
     targets = registered(settings.callables)
-    core = TickEngine(targets.keys())
+    core = TickEngine(targets.keys(), TICK_SECONDS.time)
     callables, sessions = Callables(core, targets), Sessions(core, settings)
     rows = SimulationRows(core, callables.committed, sessions.committed)
     beside = (callables.run, sessions.run)

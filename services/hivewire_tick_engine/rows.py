@@ -55,8 +55,9 @@ class SimulationRows:
         self._unsaved.clear()
         self._core.restore({simulation.simulation_id: simulation async for simulation in self._read(connection, live)})
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring completed simulations that are named, and the records that forks are made of."""
+        del now
         self._core.forget_ended()
         named = {command.data.simulation_id for command in commands}
         named |= {command.data.fork_id for command in commands if isinstance(command.data, Fork)}

@@ -1,14 +1,17 @@
 """Three nats-servers and two instances of every service as plain processes, killed in turn under load."""
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,6 @@ import asyncpg
 import httpx
 import nats
 
-from e2e.up import free_port
 from hivewire import Agent, Client
 from hivewire.context import Context
 from hivewire.subjects import SERVICES, Subjects, reply_prefix
@@ -39,6 +41,20 @@ async def until(look: Callable[[], Awaitable[bool]], what: str) -> float:
         assert time.monotonic() - begun < PATIENCE_S, f"still waiting: {what}"
         await asyncio.sleep(POLL_S)
     return time.monotonic() - begun
+
+
+PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
+"""Below those that connections get for themselves: a node that is down is looked for, and whoever looks must not take its
+port. Each is used once."""
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    for port in PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every port is in use")
 
 
 class Program:
@@ -97,7 +113,9 @@ class Cluster:
         self._issuer = Issuer(HiveKeys.load(folder / "keys" / "signing" / f"hive-{hive}.json"))
         clients, routes = {name: free_port() for name in NODES}, {name: free_port() for name in NODES}
         self._url = ",".join(f"nats://127.0.0.1:{port}" for port in clients.values())
+        self._monitor = {name: free_port() for name in NODES}
         self.nodes = [self._node(name, clients[name], routes) for name in NODES]
+        self._by_port = {clients[node.name]: node for node in self.nodes}
         self.instances = [
             Instance(service, number, self._environment(), folder) for service in SERVICES for number in (1, 2)
         ]
@@ -110,7 +128,7 @@ class Cluster:
         environment = {
             "NATS_NAME": name,
             "NATS_LISTEN": f"127.0.0.1:{port}",
-            "NATS_MONITOR": f"127.0.0.1:{free_port()}",
+            "NATS_MONITOR": f"127.0.0.1:{self._monitor[name]}",
             "NATS_ACCOUNTS": str(home / "accounts"),
             "NATS_STORE": str(home / "store"),
             "NATS_CLUSTER_LISTEN": f"127.0.0.1:{routes[name]}",
@@ -166,25 +184,51 @@ class Cluster:
         wanted = {(service, role) for service in SERVICES for role in ("owner", "standby")}
         return set(roles) == wanted and all(count == 1 for count in roles.values()) and await self._is_copied()
 
+    async def leaders(self) -> dict[str, str]:
+        """The node that leads each stream, for those that have a leader."""
+        streams = await self._streams()
+        return {name: stream["cluster"]["leader"] for name, stream in streams.items() if "leader" in stream["cluster"]}
+
     async def node_of(self, stream: str) -> Program:
         """The node that leads a stream."""
-        leader = await self._leader(stream)
-        return next(node for node in self.nodes if node.name == leader)
+        return self._named((await self.leaders())[stream])
 
-    async def election_s(self, stream: str, before: Program) -> float:
-        """How long nats-server takes to find another leader of a stream than the one before."""
+    def node_behind(self, client: Client) -> Program:
+        """The node that a client is connected to."""
+        return self._by_port[client.connection._nats.connected_url.port]
 
-        async def is_led() -> bool:
+    async def first_node(self) -> Program:
+        """The node that leads the nodes themselves: it decides where streams and their readers live."""
+        async with httpx.AsyncClient() as http:
+            told = await http.get(f"http://127.0.0.1:{self._monitor[NODES[0]]}/jsz", timeout=5)
+        return self._named(told.json()["meta_cluster"]["leader"])
+
+    def _named(self, name: str) -> Program:
+        return next(node for node in self.nodes if node.name == name)
+
+    async def election_s(self, before: Program, led: Iterable[str]) -> float:
+        """How long nats-server takes to find other leaders of all streams that a node led."""
+
+        async def are_led() -> bool:
             try:
-                return await self._leader(stream) not in (None, before.name)
+                leaders = await self.leaders()
             except (OSError, nats.errors.Error):
                 return False
+            return all(leaders.get(stream, before.name) != before.name for stream in led)
 
-        return await until(is_led, f"{stream} has another leader")
+        return await until(are_led, f"what {before.name} led has other leaders")
 
-    async def _leader(self, stream: str) -> str | None:
-        found = (await self._streams()).get(stream)  # the list leaves out what has no leader
-        return found["cluster"].get("leader") if found else None
+    async def stored_events(self) -> Counter[str]:
+        """How often each event is in the event stream, by its id."""
+        found: Counter[str] = Counter()
+        async with self._bus() as bus:
+            info = await bus.jetstream().stream_info(self.subjects.event_stream)
+            reading = await bus.jetstream().subscribe(
+                f"{self._hive}.evt.>", stream=self.subjects.event_stream, ordered_consumer=True
+            )
+            for _ in range(info.state.messages):
+                found[json.loads((await reading.next_msg(timeout=10)).data)["id"]] += 1
+        return found
 
     @property
     def subjects(self) -> Subjects:
@@ -209,6 +253,11 @@ class Cluster:
         finally:
             await bus.close()
 
+    async def is_published(self) -> bool:
+        """Whether every committed event is known to be in the event stream."""
+        async with self.database() as database:
+            return await database.fetchval("SELECT every(published_seq = event_seq) FROM position")
+
     async def _has_leader(self) -> bool:
         try:
             async with self._bus() as bus:
@@ -231,16 +280,13 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Takeover:
-    """One kill, and after how many seconds work went on; the time that NATS took to elect a leader is part of it."""
+    """One kill, and after how many seconds work went on; and how long NATS took to elect other leaders."""
 
     killed: str
     seconds: float
+    seconds_max: float
     election_s: float = 0.0
-
-    @property
-    def own_s(self) -> float:
-        """What hivewire took."""
-        return max(0.0, self.seconds - self.election_s)
+    led: tuple[str, ...] = ()
 
 
 class Load:

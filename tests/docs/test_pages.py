@@ -1,14 +1,15 @@
-"""The commands of the tutorial and of the how-to pages work, as they stand there and in their order."""
+"""The commands of the documentation work, as they stand on their page and in their order. Those of the README are in
+e2e/test_docs.py, and what cannot be run here is checked for its form there."""
 
 from pathlib import Path
 
 import pytest
 
 from e2e.up import Up
-from e2e.walk import to_fail, walk
+from e2e.walk import BLOCK, to_fail, walk
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text())]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

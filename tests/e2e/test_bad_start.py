@@ -73,7 +73,7 @@ def test_a_port_in_use(own_up: Up):
     with listening() as port:
         own_up.http_port = port
         line = own_up.error("up", "--data", str(own_up.data), "--http-port", str(port), exits=1)
-    assert line == f"hivewire: port {port} is in use: choose another with --http-port"
+    assert line == f"hivewire: port {port} is in use: choose another with --http-port, or 0 for a free one"
     assert psutil.Process().children() == before
 
 

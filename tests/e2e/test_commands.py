@@ -1,11 +1,12 @@
 """The command line against a running hive: what it prints, in both forms, and what it ends with."""
 
 import json
+import subprocess
 
 import msgspec
 import pytest
 
-from e2e.up import Up, eventually
+from e2e.up import HIVEWIRE, Up, eventually
 from hivewire.errors import RefusedError
 from hivewire_service.supervisor import SERVICES
 
@@ -115,6 +116,17 @@ def test_the_queue_shows_what_waits(up: Up, skill):
     assert order.index(high) < order.index(low)
     assert queue["queued"] + queue["ready"] + queue["blocked"] >= 2
     assert high in up.run("queue").stdout
+
+
+def test_who_waits_is_told_why(up: Up, skill, exec_agent):
+    exec_agent(up, f"{skill}-a", "other", ECHO)
+    task = up.submit("nobody can", "--needs", skill)
+    with up.spawn([*HIVEWIRE, "watch", task], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        told = waiting.stderr.readline()
+        up.run("cancel", task)
+        assert waiting.wait() == 1
+    assert told.startswith(f"{task} waits: ")
+    assert skill in told
 
 
 def test_why_names_what_is_missing(up: Up, skill, exec_agent):

@@ -92,7 +92,7 @@ class World:
         async with self.operator() as client:
             for service in CATALOGUE:
                 with pytest.raises(RefusedError, match="unknown command"):
-                    await client.connection.command(service, "conquer", {}, msgspec.Raw)
+                    await client.connection.command(service, "conquer", {}, msgspec.Raw, timeout_s=90)
 
     async def does_work(self) -> None:
         agent = self.agent()

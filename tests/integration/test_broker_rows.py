@@ -9,10 +9,11 @@ import pytest
 
 from hivewire import codec
 from hivewire.commands.broker import Approve, OfPhase, Submit
+from hivewire.explanations import Explanation
 from hivewire.inbox import KINDS, TaskDispatch
 from hivewire.reads import BROKER
 from hivewire.subjects import Subjects
-from hivewire.views import Explanation, Page, TaskView
+from hivewire.views import Page, TaskView
 from hivewire_agent_gateway.rows import SQL as GATEWAY_SQL
 from hivewire_broker.fold import compare, differences
 from hivewire_broker.reads import READS
@@ -49,7 +50,7 @@ class StoredDriver(Driver):
         return list(await self.rows.messages(self.connection, events, records))
 
     async def load_for(self, verb: str, data: msgspec.Struct) -> None:
-        await self.rows.load_for(self.connection, [Command("next", verb, "boss", data)])
+        await self.rows.load_for(self.connection, [Command("next", verb, "boss", data)], self.now)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ async def test_a_healthy_hive(hive):
 
 async def test_nobody_listens():
     found = await examine("postgresql://127.0.0.1:1/hivewire", "hive", {})
-    assert "does not answer" in found["postgres"].says
+    assert "can't be reached" in found["postgres"].says
 
 
 async def test_there_are_no_tables(hive):

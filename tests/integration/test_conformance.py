@@ -16,6 +16,7 @@ from tests.conftest import Hive
 
 from hivewire.subjects import BROKER, Subjects
 from hivewire_service.bus import ApiError, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.core import Kept
 from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.store import SQL, Fenced, Outcome, Position, Reject, Store, StoredEvent, Unit
@@ -87,6 +88,28 @@ async def test_a_commit_is_read_back_whole(store: Store) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     assert await store.seq_before(tomorrow, 2) == 2
     assert await store.seq_before(tomorrow - timedelta(days=2), 2) == 0
+
+
+@BOTH
+async def test_a_flood_of_rejects_adds_up_in_one_row_a_minute(store: Store) -> None:
+    epoch, position = await owned(store)
+    minute = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def flood(count: int, **other: Any) -> Reject:
+        return msgspec.structs.replace(Reject("s", "eve", "no", b"%d" % count, Kept.REPORT, count, minute), **other)
+
+    alone = Reject("s", "eve", "no", b"alone", Kept.REPORT)
+    await store.commit(epoch, unit(position, rejects=[alone, alone, flood(3), flood(4, sender="ann")]))
+    others = [flood(6, kind=Kept.QUOTA), flood(7, minute=minute + timedelta(minutes=1))]
+    await store.commit(epoch, unit(position, rejects=[alone, flood(5), *others]))
+    rows = await store.pool.fetch("SELECT sender, kind, count, body FROM reject WHERE minute IS NOT NULL")
+    assert sorted((row["sender"], row["kind"], row["count"], row["body"]) for row in rows) == [
+        ("ann", "report", 4, b"4"),
+        ("eve", "quota", 6, b"6"),
+        ("eve", "report", 7, b"7"),
+        ("eve", "report", 8, b"3"),
+    ]
+    assert await store.pool.fetchval("SELECT count(*) FROM reject WHERE minute IS NULL") == 3
 
 
 @BOTH

@@ -55,6 +55,7 @@ class Sums:
 
     verbs: ClassVar = {"submit": Add, "start": Add}
     naturally_idempotent: ClassVar = frozenset({"start"})
+    decided_ahead: ClassVar = frozenset({"start"})
 
     def __init__(self) -> None:
         self.sums: dict[str, int] = {}
@@ -97,7 +98,7 @@ class SumRows:
         await connection.execute("CREATE TABLE IF NOT EXISTS sums (sum_id text PRIMARY KEY, total bigint)")
         self._core.sums = {row["sum_id"]: row["total"] for row in await connection.fetch("SELECT * FROM sums")}
 
-    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command]) -> None:
+    async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         pass
 
     def writes(self, events: Sequence[Event], records: Sequence[Any], now: datetime) -> Iterable[Write]:

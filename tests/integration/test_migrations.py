@@ -4,13 +4,20 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
 from hivewire.errors import BadUsage, HivewireError, NotReachable
-from hivewire_service import migrations
+from hivewire.reads import Listing
+from hivewire_service import history, migrations
+from hivewire_service.audit import Audit
+from hivewire_service.core import Kept
+from hivewire_service.lease import Lease
 from hivewire_service.migrations import VERSION_TABLE, known_revisions, migrate
+from hivewire_service.migrations.upgrade import upgrade
+from hivewire_service.store import Position, Reject, Store, Unit
 
 
 @pytest.fixture
@@ -37,6 +44,31 @@ async def test_a_second_time_nothing_changes_and_alembic_is_not_needed(hive, con
     monkeypatch.setitem(sys.modules, "hivewire_service.migrations.upgrade", None)
     await migrate(hive.postgres_dsn, hive.name)
     assert await connection.fetchval(f"SELECT count(*) FROM {hive.name}.position") == 1
+
+
+async def test_rejects_of_the_first_version_are_kept_and_added_to(hive, connection):
+    await upgrade(hive.postgres_dsn, hive.name, "0001")
+    await connection.execute(f"SET search_path TO {hive.name}")
+    old = "INSERT INTO reject (service, subject, sender, reason, body, rejected_at) VALUES ('broker', 's', $1, 'no', 'b', $2)"
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    for sender in ("ann", "ann", "eve"):
+        await connection.execute(old, sender, then)
+    await migrate(hive.postgres_dsn, hive.name)
+    store = Store(hive.postgres_dsn, hive.name, "broker")
+    await store.open()
+    term = await Lease(store, 60).acquire()
+    await store.read_position(await store.owner())
+    rejects = Audit().entries([Reject("s", "ann", "no", b"b", Kept.REPORT) for _ in range(100)], datetime.now(UTC))
+    for _ in range(2):
+        await store.commit(term.epoch, Unit(datetime.now(UTC), Position(), rejects=rejects))
+    kept = await connection.fetch(
+        "SELECT sender, kind, sum(count) AS times, count(*) FROM reject GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    assert list(map(tuple, kept)) == [("ann", "message", 2, 2), ("ann", "report", 200, 21), ("eve", "message", 1, 1)]
+    page = await history.rejects(connection, Listing(limit=100), "boss")
+    assert [(item.count, item.last_at) for item in page.items[-3:]] == [(1, then)] * 3
+    assert max(item.count for item in page.items) == 180
+    await store.close()
 
 
 async def test_hives_share_nothing_but_the_database(hive, connection):

@@ -92,6 +92,16 @@ async def lose_streams(hive: "Hive", chance: random.Random) -> None:
         await asyncio.gather(*(cut(process, 0.2) for process in list(hive.processes.values())))
 
 
+async def lose_leaders(hive: "Hive", chance: random.Random) -> None:
+    """Streams have no leader for as long as an election takes."""
+    names = list(hive.server.streams)
+    chosen = names if chance.random() < 0.5 else chance.sample(names, min(1, len(names)))
+    for name in chosen:
+        hive.server.lose_leader(name)
+    await asyncio.sleep(chance.uniform(1, 9))
+    hive.server.leaderless.difference_update(chosen)
+
+
 async def jump(hive: "Hive", chance: random.Random) -> None:
     """Somebody's clock is set, to and fro."""
     process = _somebody(hive, chance)
@@ -112,5 +122,6 @@ KINDS = (
     lose_postgres,
     bad_weather,
     lose_streams,
+    lose_leaders,
     jump,
 )

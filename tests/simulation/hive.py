@@ -277,8 +277,10 @@ class _Ids(SimpleNamespace):
 class _NoOutbound:
     """There are no HTTP agents and no webhooks."""
 
-    def __init__(self, _: object) -> None:
+    @classmethod
+    def of(cls, _: object) -> "_NoOutbound":
         """Takes what the real one takes."""
+        return cls()
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -12,6 +12,7 @@ from hivewire import codec
 from hivewire.commands import CATALOGUE, command_type
 from hivewire.commands.broker import Submit
 from hivewire.envelope import Envelope
+from hivewire_agent_gateway.door.frames import Register
 
 TYPES = {command_type(service, verb): data for service, verbs in CATALOGUE.items() for verb, data in verbs.items()}
 
@@ -62,6 +63,13 @@ def test_any_json_as_data_gives_a_message_or_a_reason(value: object) -> None:
         (b'{"title":""}', "length"),
         (b'{"title":"t","id":"a.b"}', "regex"),
         (b'{"title":"t","id":"a*"}', "regex"),
+        (b'{"title":"t","id":"a\\n"}', "regex"),
+        (b'{"title":"t","id":"' + "\u6f22".encode() * 43 + b'"}', "128 bytes"),
+        (b'{"title":"t","id":"\\u6f22' + b"\\u6f22" * 42 + b'"}', "128 bytes"),
+        (b'{"title":"t","depends_on":["a","\xef\xbb\xbf"]}', "unprintable"),
+        (b'{"title":"t","not_before":"0001-01-01T00:00:00+14:00"}', "year"),
+        (b'{"title":"t","deadline":"9999-12-31T23:59:59-14:00"}', "year"),
+        (b'{"title":"t","deadline":"2016-12-31T23:59:60Z"}', "RFC3339"),
         (b'{"title":"t","not_before":"2026-01-01T00:00:00"}', "timezone"),
         (b"{}", "title"),
     ],
@@ -89,6 +97,13 @@ def test_opaque_data_is_kept_to_the_byte(payload: bytes) -> None:
     task = decoded(b'{"title":"t","payload":' + payload + b"}")
     assert isinstance(task, Submit)
     assert codec.text(task.payload).strip() == payload.decode().strip()
+
+
+def test_nesting_that_msgspec_takes_is_looked_through_to_its_end() -> None:
+    frame = b'{"type":"register","agent_id":"a","metadata":{"x":' + b"[" * 900 + b'"\\u0000"' + b"]" * 900 + b"}}"
+    result = codec.decode_as(frame, Register, "message")
+    assert isinstance(result, codec.Malformed)
+    assert "NUL" in result.reason
 
 
 def test_unknown_type_and_version() -> None:

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hivewire.context import Context, find_context, user_context_file
 from hivewire.errors import BadUsage, NotReachable
+from hivewire.tls import Tls
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -43,6 +45,15 @@ def test_the_order_is_flag_environment_file_running_hive(running, monkeypatch, c
     assert find_context().nats_url == "nats://env"
     assert find_context(nats_url="nats://flag").nats_url == "nats://flag"
     assert find_context().nats_creds == "file.creds"
+
+
+def test_files_of_tls_are_found_in_the_same_order(running, monkeypatch, clean_environment):
+    (clean_environment / "hivewire.yaml").write_text("nats_ca: file.pem\nnats_cert: file.pem\nnats_key: file.key\n")
+    monkeypatch.setenv("NATS_CERT", "env.pem")
+    monkeypatch.setenv("NATS_CA", "")
+    found = find_context(nats_key="flag.key")
+    assert found.tls == Tls(Path("file.pem"), Path("env.pem"), Path("flag.key"))
+    assert found.nats_url == running.nats_url
 
 
 def test_a_data_directory_that_is_named_goes_before_a_url_of_a_lower_level(monkeypatch, tmp_path):

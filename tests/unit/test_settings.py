@@ -17,6 +17,14 @@ def test_the_order_is_flag_environment_file_default(clean_environment, monkeypat
     assert Settings.load(hive=None).hive == "from_env"
 
 
+def test_what_is_empty_in_the_environment_is_not_said(monkeypatch):
+    """Compose passes on what it was not told as nothing."""
+    monkeypatch.setenv("NATS_CA", "")
+    monkeypatch.setenv("HIVEWIRE_HTTP_CERT", "")
+    assert not Settings.load().nats_tls.is_wanted
+    assert Settings.load().http_tls is None
+
+
 def test_another_file_can_be_named(tmp_path):
     (tmp_path / "mine.yaml").write_text("hive: mine\n")
     assert Settings.load(tmp_path / "mine.yaml").hive == "mine"

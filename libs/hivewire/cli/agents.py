@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, collected, print_facts, print_json, print_table, say
 from hivewire.cli.reach import AGENTS, AsJson, export, find, located, reaches
 from hivewire.cli.tasks import Reason
@@ -83,17 +84,19 @@ def execute(
         typer.Option(metavar="URL|NAME", help="What starts it while it is away: a URL, or a command's name."),
     ] = None,
 ) -> None:
-    """Make an agent of any command: one run for each task.
+    """Make an agent of any command: one run for each task, until Ctrl-C.
 
     The command gets the task's JSON on stdin. Exit status 0 completes the task with what it wrote to stdout, 100 fails
     it for good, anything else fails the attempt. A line `::progress 0.4 text` on stderr reports progress.
+
+    For example, an agent whose result is the task itself: hivewire agent exec --id echo --can echo -- cat
     """
     from hivewire.exec_agent import exec_agent
 
     exec_agent(
         agent_id,
         command,
-        can=can or (),
+        can=parse.capabilities(can),
         slots=slots,
         owner=owner,
         on_demand=on_demand,

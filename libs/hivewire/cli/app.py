@@ -3,16 +3,20 @@
 import os
 from collections.abc import Sequence
 from importlib.metadata import version as installed_version
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hivewire import exit_codes, tracing
 from hivewire.cli import (
+    INTERRUPTED,
     agents,
     backup,
     conversations,
     dead,
     doctor,
+    documents,
     events,
     initiatives,
     phases,
@@ -27,23 +31,33 @@ from hivewire.cli import (
     weighing,
 )
 from hivewire.cli.output import complain, say
-from hivewire.cli.reach import HIVE
+from hivewire.cli.reach import HIVE, PANELS
 from hivewire.errors import HivewireError
 
-INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells have it."""
+
+class Commands(TyperGroup):
+    """Lists what belongs together side by side, whether it is a command or a group of commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return sorted(super().list_commands(ctx), key=self._place)
+
+    def _place(self, name: str) -> int:
+        panel = getattr(self.commands[name], "rich_help_panel", None)
+        return PANELS.index(panel or HIVE)
+
 
 app = typer.Typer(
     name="hivewire",
-    help="Dispatch work to a fleet of agents, and see what becomes of it.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(services, submit, tasks, steering, weighing, phases, initiatives, dead),
-    *(conversations, events, agents, sessions, sim, tokens, top, doctor, backup),
+    *(services, submit, tasks, dead, steering, weighing, agents, sessions),
+    *(phases, initiatives, conversations, sim, events, top, doctor, tokens, backup, documents),
 ):
     group.register(app)
 
@@ -52,6 +66,22 @@ for group in (
 def version() -> None:
     """Print the installed version."""
     say(installed_version("hivewire"))
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the installed version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Dispatch work to a fleet of agents, and see what becomes of it."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,13 +1,13 @@
 """`hivewire backup` and `hivewire restore`."""
 
 import asyncio
-import importlib
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from hivewire.cli.installed import installed
 from hivewire.cli.output import print_json, say
 from hivewire.cli.reach import HIVE, AsJson, find, located
 from hivewire.errors import BadUsage
@@ -32,7 +32,7 @@ def backup(
     dsn = os.environ.get(DSN_VARIABLE) or context.postgres_dsn
     if dsn is None:
         raise BadUsage(f"where is the hive's Postgres? set {DSN_VARIABLE}")
-    manifest = asyncio.run(_needed("hivewire_service.backup").back_up(dsn, context.hive, file))
+    manifest = asyncio.run(installed("hivewire_service.backup").back_up(dsn, context.hive, file))
     _tell(manifest, f"{file} has", as_json=as_json)
 
 
@@ -53,10 +53,10 @@ def restore(
 
 
 async def _restore(file: Path, data: Path | None, dsn: str | None) -> Any:
-    backups = _needed("hivewire_service.backup")
+    backups = installed("hivewire_service.backup")
     if data is None:
         return await backups.restore(dsn, file)
-    embedded = _needed("hivewire_service.embedded")
+    embedded = installed("hivewire_service.embedded")
     async with embedded.Embedded(data) as servers:
         return await backups.restore(servers.postgres.dsn, file)
 
@@ -68,10 +68,3 @@ def _tell(manifest: Any, what: str, *, as_json: bool) -> None:
     rows = sum(table.rows for table in manifest.tables.values())
     taken = f"{manifest.taken_at.astimezone():%Y-%m-%d %H:%M:%S}"
     say(f"{what} hive {manifest.hive} as of {taken}: {rows} rows, {manifest.tables['task'].rows} tasks")
-
-
-def _needed(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise BadUsage(f"{error.name or module} is not installed: pip install 'hivewire[embedded]'") from error

@@ -14,7 +14,8 @@ from hivewire.cli.output import complain, print_json, say
 from hivewire.errors import BadUsage, HivewireError, NotReachable
 
 if TYPE_CHECKING:
-    from hivewire.client import Client, TaskHandle
+    from hivewire.client import Client
+    from hivewire.task_handle import TaskHandle
 
 
 class Line(msgspec.Struct, omit_defaults=True):

@@ -85,7 +85,7 @@ async def ask(
 
     del sender
     found = await hive.ask(
-        to,
+        parse.target(to),
         parse.content(question),
         timeout_s=limits.ANSWER_TIMEOUT_S if timeout_s is None else timeout_s,
         thread=thread,
@@ -141,7 +141,7 @@ async def withdraw(
 async def message(hive: "Client", text: Text, *, sender: As, to: To, as_json: AsJson = False) -> None:
     """Say something to an agent without expecting an answer."""
     del sender
-    sent = await hive.message(to, parse.content(text))
+    sent = await hive.message(parse.target(to), parse.content(text))
     if as_json:
         print_json(sent)
     else:

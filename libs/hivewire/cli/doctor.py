@@ -114,7 +114,8 @@ def _ready(metrics_url: str) -> Finding:
     except urllib.error.HTTPError as error:
         return Finding(False, f"not ready: {error.read(200).decode(errors='replace')}", "look into its log")
     except (OSError, ValueError) as error:
-        return Finding(False, f"{url} does not answer: {error}", "look into its log, in the data directory")
+        reason = getattr(error, "reason", error)  # what urllib wraps
+        return Finding(False, f"{url} does not answer: {reason}", "look into its log, in the data directory")
     return Finding(True, f"ready, {body.get('role', 'unknown role')}")
 
 
@@ -143,7 +144,7 @@ async def _nats(context: "Context", report: Report) -> dict[str, int]:
             listed = await connection.ask_jetstream("STREAM.LIST")
     except HivewireError as error:
         if report.nats is None:
-            report.nats = Finding(False, str(error), "check NATS_URL, or start the hive with `hivewire up`")
+            report.nats = Finding(False, str(error))
         else:
             advice = "ask with an operator's credentials, or see whether nats-server has JetStream, and a leader"
             report.checks["streams"] = Finding(False, str(error), advice)
@@ -206,7 +207,9 @@ def _print(report: Report) -> None:
     def said(finding: Finding | None) -> str | None:
         if finding is None:
             return None
-        return finding.says if finding.well else f"NOT WELL: {finding.says}; {finding.advice}"
+        if finding.well:
+            return finding.says
+        return f"NOT WELL: {finding.says}" + (f"; {finding.advice}" if finding.advice else "")
 
     print_facts(
         (

@@ -22,7 +22,6 @@ def register(app: typer.Typer) -> None:
     group.command("show")(reaches(events))
     group.command("publish")(reaches(publish))
     app.add_typer(group, name="events", rich_help_panel=HISTORY)
-    app.command("asyncapi", rich_help_panel=HISTORY)(asyncapi)
     app.command("rejects", rich_help_panel=HISTORY)(reaches(rejects))
 
 
@@ -83,16 +82,6 @@ async def publish(
         say(f"{published.event_id} is {'recorded' if published.recorded else 'in history already'}")
 
 
-def asyncapi(
-    *,
-    hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
-) -> None:
-    """Print the AsyncAPI document of everything on the bus: events, commands, inboxes."""
-    from hivewire.asyncapi import document
-
-    print_json(document(hive_name))
-
-
 async def rejects(
     hive: "Client",
     reject_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One of them, whole.")] = None,
@@ -112,7 +101,9 @@ async def rejects(
                     ("service", found.service),
                     ("subject", found.subject),
                     ("sender", found.sender),
+                    ("messages", found.count),
                     ("rejected", ago(found.rejected_at)),
+                    ("last", ago(found.last_at)),
                     ("reason", found.reason),
                     (f"body ({found.encoding})", found.body),
                 )
@@ -125,9 +116,12 @@ async def rejects(
     columns = (
         Column("REJECT", right=True),
         Column("REJECTED"),
+        Column("TIMES", right=True),
         Column("SENDER", spare=1),
         Column("SUBJECT", spare=2),
         Column("REASON", fill=True),
     )
-    rows = ((item.reject_id, ago(item.rejected_at), item.sender, item.subject, item.reason) for item in listed)
+    rows = (
+        (item.reject_id, ago(item.rejected_at), item.count, item.sender, item.subject, item.reason) for item in listed
+    )
     print_table(columns, rows, "No message was rejected.")

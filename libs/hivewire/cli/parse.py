@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from hivewire import limits
 from hivewire.errors import BadUsage
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_TARGETS = frozenset({"agent", "task", "phase"})
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
 
@@ -48,7 +50,24 @@ def source(text: str) -> bytes:
 
 def priority(text: str) -> int | str:
     """A number, or one of the words for which the wire has names."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) <= limits.INTEGER_DIGITS_MAX else text
+
+
+def capabilities(texts: list[str] | None) -> list[str]:
+    """Names of capabilities, each given by itself or several with commas between them."""
+    return [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+
+
+def target(text: str) -> str:
+    """Whom something is said to.
+
+    Raises:
+        BadUsage: it does not say what it names.
+    """
+    kind, colon, name = text.partition(":")
+    if kind not in _TARGETS or not colon or not name:
+        raise BadUsage(f"{text!r} names nobody: write agent:{text.rpartition(':')[2] or 'ID'}, or task:ID, or phase:ID")
+    return text
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -84,13 +103,15 @@ def moment(text: str) -> datetime:
     Raises:
         BadUsage: it is none of these.
     """
-    if _SPAN.fullmatch(text.strip()):
-        return datetime.now(UTC) - timedelta(seconds=span_s(text))
     try:
+        if _SPAN.fullmatch(text.strip()):
+            return datetime.now(UTC) - timedelta(seconds=span_s(text))
         found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadUsage(f"{text!r} is no time: write a span such as 1h, or 2026-05-01T12:00:00Z") from None
-    return found if found.tzinfo else found.astimezone()
+        if not limits.YEAR_MIN <= found.year <= limits.YEAR_MAX:
+            raise BadUsage(f"{text!r} is too far away: take a year within {limits.YEAR_MIN} and {limits.YEAR_MAX}")
+        return found if found.tzinfo else found.astimezone()
+    except (ValueError, OverflowError):
+        raise BadUsage(f"{text[:40]!r} is no time: write a span such as 1h, or 2026-05-01T12:00:00Z") from None
 
 
 def weights(file: Path) -> dict[str, float]:
@@ -101,5 +122,5 @@ def weights(file: Path) -> dict[str, float]:
     """
     try:
         return msgspec.json.decode(source(f"@{file}"), type=dict[str, float])
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadUsage(f"{file} has no weights: {error}; write a JSON object of numbers that sum to 1") from error

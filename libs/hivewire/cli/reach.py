@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 PANEL = "Which hive"
-HIVE, TASKS, PLANS, AGENTS, HISTORY = "The hive", "Tasks", "Phases and initiatives", "Agents", "History"
-PEERS = "Conversations"
-"""Under which headings the commands are listed."""
+PANELS = (
+    HIVE := "The hive",
+    TASKS := "Tasks",
+    AGENTS := "Agents",
+    PLANS := "Phases and initiatives",
+    PEERS := "Conversations",
+    REHEARSALS := "Simulations",
+    HISTORY := "History",
+    DOCUMENTS := "Descriptions for programs",
+)
+"""Under which headings the commands are listed, and in which order."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -30,6 +38,9 @@ def _option(flag: str, text: str) -> Any:
 OPTIONS = {
     "nats_url": (str, _option("--nats-url", "URLs of NATS, separated by commas. Else NATS_URL, else the local hive.")),
     "creds": (Path, _option("--creds", "Credentials file. Else NATS_CREDS, else the local operator's.")),
+    "nats_ca": (Path, _option("--nats-ca", "CA of NATS' certificates. Else NATS_CA, else the system's.")),
+    "nats_cert": (Path, _option("--nats-cert", "Certificate to show to NATS. Else NATS_CERT.")),
+    "nats_key": (Path, _option("--nats-key", "Its key. Else NATS_KEY.")),
     "data": (Path, _option("--data", "Data directory of a `hivewire up`. Else HIVEWIRE_DATA.")),
     "hive_name": (str, _option("--hive", "Name of the hive. Else HIVEWIRE_HIVE.")),
     "config": (Path, _option("--config", "Configuration file. Else hivewire.yaml, if there is one.")),
@@ -37,6 +48,9 @@ OPTIONS = {
 VARIABLES = {
     "nats_url": "NATS_URL",
     "creds": "NATS_CREDS",
+    "nats_ca": "NATS_CA",
+    "nats_cert": "NATS_CERT",
+    "nats_key": "NATS_KEY",
     "data": "HIVEWIRE_DATA",
     "hive_name": "HIVEWIRE_HIVE",
     "config": "HIVEWIRE_CONFIG",
@@ -116,6 +130,9 @@ def find(where: dict[str, Any]) -> "Context":
     return find_context(
         nats_url=where["nats_url"],
         nats_creds=str(where["creds"]) if where["creds"] else None,
+        nats_ca=where["nats_ca"],
+        nats_cert=where["nats_cert"],
+        nats_key=where["nats_key"],
         data=where["data"],
         hive=where["hive_name"],
         config=where["config"],

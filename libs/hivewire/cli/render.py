@@ -8,7 +8,8 @@ import msgspec
 from hivewire.cli.output import Column, ago, clean, cut, duration, print_facts, print_json, print_table, say, width
 
 if TYPE_CHECKING:
-    from hivewire.views import AttemptView, EventView, Explanation, TaskBrief, TaskView
+    from hivewire.explanations import Explanation
+    from hivewire.views import AttemptView, EventView, TaskBrief, TaskView
 
 TASK_COLUMNS = (
     Column("TASK"),

@@ -1,13 +1,13 @@
 """Running the hive itself: everything on this machine, one service, or a hive to be measured."""
 
-import importlib
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from hivewire.cli.installed import installed
 from hivewire.cli.output import say
 from hivewire.cli.reach import HIVE, AsJson
 from hivewire.errors import BadUsage
@@ -62,8 +62,8 @@ def up(
 
     named = data or os.environ.get("HIVEWIRE_DATA")
     folder = Path(named) if named else user_data_path("hivewire")
-    supervisor = _installed("hivewire_service.supervisor")
-    logs = _installed("hivewire_service.logging")
+    supervisor = installed("hivewire_service.supervisor")
+    logs = installed("hivewire_service.logging")
     logs.configure()
     environment = (("HIVEWIRE_OPEN", "true"),) if open_ else ()
     supervisor.up(supervisor.UpOptions(folder.absolute(), http_port, hive_name, environment, demo))
@@ -75,8 +75,13 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="Configuration file. Else hivewire.yaml.")] = None,
     nats_url: Annotated[str | None, typer.Option(help="URLs of NATS. Else NATS_URL.")] = None,
     nats_creds: Annotated[Path | None, typer.Option("--creds", help="Credentials. Else NATS_CREDS.")] = None,
+    nats_ca: Annotated[Path | None, typer.Option(help="CA of NATS' certificates. Else NATS_CA.")] = None,
+    nats_cert: Annotated[Path | None, typer.Option(help="Certificate to show to NATS. Else NATS_CERT.")] = None,
+    nats_key: Annotated[Path | None, typer.Option(help="Its key. Else NATS_KEY.")] = None,
     hive: Annotated[str | None, typer.Option(help="Name of the hive. Else HIVEWIRE_HIVE.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of the HTTP door. Else HIVEWIRE_HTTP_PORT.")] = None,
+    http_cert: Annotated[Path | None, typer.Option(help="Certificate of the door. Else HIVEWIRE_HTTP_CERT.")] = None,
+    http_key: Annotated[Path | None, typer.Option(help="Its key. Else HIVEWIRE_HTTP_KEY.")] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of /health, /ready and /metrics. Else HIVEWIRE_METRICS_PORT.")
     ] = None,
@@ -87,17 +92,22 @@ def serve(
     """Run one service against NATS_URL and HIVEWIRE_POSTGRES_DSN."""
     if (core or door) and (core is door or service is not ServiceName.AGENT_GATEWAY):
         raise BadUsage("--core or --door is for the agent gateway, one of them")
-    settings = _installed("hivewire_service.settings").Settings.load(
+    settings = installed("hivewire_service.settings").Settings.load(
         config,
         nats_url=nats_url,
         nats_creds=nats_creds,
+        nats_ca=nats_ca,
+        nats_cert=nats_cert,
+        nats_key=nats_key,
         hive=hive,
         http_port=http_port,
+        http_cert=http_cert,
+        http_key=http_key,
         metrics_port=metrics_port,
         log_level=log_level,
         part="core" if core else "door" if door else None,
     )
-    _installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
+    installed(f"hivewire_{service.replace('-', '_')}.main").main(settings)
 
 
 def keys(
@@ -106,7 +116,7 @@ def keys(
     hive_name: Annotated[str, typer.Option("--hive", help="Name of the hive.", envvar="HIVEWIRE_HIVE")] = "hive",
 ) -> None:
     """Make the keys and credentials of a hive with its own nats-server: what `up` does by itself."""
-    _installed("hivewire_service.keyring").make_keys(folder, hive_name)
+    installed("hivewire_service.keyring").make_keys(folder, hive_name)
     say(f"{folder / 'signing'} is for the agent gateway alone, {folder / 'access'} for nats-server and the services")
 
 
@@ -122,21 +132,13 @@ def bench(
     minutes: Annotated[float | None, typer.Option("--minutes", help="How long a soak lasts.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure a hive of its own on this machine: latency at 100 tasks a second and under load, throughput, events
-    from outside, simulations, heartbeats, recovery, what choosing an agent takes, and what it costs when idle.
+    """Measure what a hive does and costs on this machine.
 
-    By name only: `scale`, with a million waiting tasks, and `soak`, a quarter of an hour of load."""
-    command = _installed("hivewire_service.bench.command")
+    Latency at 100 tasks a second and under load, throughput, events from outside, simulations, heartbeats, recovery, what
+    choosing an agent takes, and what it costs when idle. By name only: `scale`, with a million waiting tasks, and `soak`,
+    a quarter of an hour of load."""
+    command = installed("hivewire_service.bench.command")
     status: int = command.run_bench(
         names=names or (), quick=quick, tasks=tasks, agents=agents, minutes=minutes, as_json=as_json
     )
     return status
-
-
-def _installed(module: str) -> Any:
-    """A module of the services, which the SDK alone does not need."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        missing = error.name or module
-        raise BadUsage(f"{missing} is not installed: pip install 'hivewire[embedded]'") from error

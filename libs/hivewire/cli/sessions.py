@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id.", show_default=False)]
 
 COLUMNS = (
-    Column("session"),
-    Column("state"),
-    Column("agent"),
-    Column("for", spare=1),
-    Column("since", spare=2),
-    Column("error", fill=True),
+    Column("SESSION"),
+    Column("STATE"),
+    Column("AGENT"),
+    Column("FOR", spare=1),
+    Column("SINCE", spare=2),
+    Column("ERROR", fill=True),
 )
 
 

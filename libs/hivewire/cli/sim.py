@@ -9,7 +9,7 @@ import typer
 from hivewire import exit_codes
 from hivewire.cli import parse
 from hivewire.cli.output import Column, ago, as_text, clean, collected, cut, print_facts, print_json, print_table, say
-from hivewire.cli.reach import AsJson, reaches
+from hivewire.cli.reach import REHEARSALS, AsJson, reaches
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -22,28 +22,28 @@ Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 DATA_CHARS_MAX = 160
 
 COLUMNS = (
-    Column("simulation"),
-    Column("status"),
-    Column("tick", right=True),
-    Column("messages", right=True, spare=1),
-    Column("changed"),
-    Column("title", fill=True),
+    Column("SIMULATION"),
+    Column("STATUS"),
+    Column("TICK", right=True),
+    Column("MESSAGES", right=True, spare=1),
+    Column("CHANGED"),
+    Column("TITLE", fill=True),
 )
 AGENT_COLUMNS = (
-    Column("agent"),
-    Column("role"),
-    Column("type"),
-    Column("connection"),
-    Column("status"),
-    Column("dispatches", fill=True),
+    Column("AGENT"),
+    Column("ROLE"),
+    Column("TYPE"),
+    Column("CONNECTION"),
+    Column("STATUS"),
+    Column("DISPATCHES", fill=True),
 )
 MESSAGE_COLUMNS = (
-    Column("message"),
-    Column("tick", right=True),
-    Column("from"),
-    Column("to"),
-    Column("status"),
-    Column("content", fill=True),
+    Column("MESSAGE"),
+    Column("TICK", right=True),
+    Column("FROM"),
+    Column("TO"),
+    Column("STATUS"),
+    Column("CONTENT", fill=True),
 )
 
 
@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
         graph,
     ):
         group.command(command.__name__)(reaches(command))
-    app.add_typer(group, name="sim")
+    app.add_typer(group, name="sim", rich_help_panel=REHEARSALS)
 
 
 # --- life -------------------------------------------------------------------------------------------

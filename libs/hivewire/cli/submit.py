@@ -9,10 +9,12 @@ from hivewire.cli import parse
 from hivewire.cli.batch_file import submit_file
 from hivewire.cli.output import as_text, complain, print_json, say
 from hivewire.cli.reach import TASKS, AsJson, reaches
+from hivewire.cli.waiting import telling_why
 from hivewire.errors import BadUsage
 
 if TYPE_CHECKING:
-    from hivewire.client import Client, TaskHandle
+    from hivewire.client import Client
+    from hivewire.task_handle import TaskHandle
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,8 @@ async def submit(
     title: Annotated[str | None, typer.Argument(help="What is to be done.", show_default=False)] = None,
     *,
     needs: Annotated[
-        list[str] | None, typer.Option("--needs", metavar="CAP", help="A capability the agent must have.")
+        list[str] | None,
+        typer.Option("--needs", metavar="CAP", help="A capability the agent must have; may be repeated."),
     ] = None,
     priority: Annotated[str, typer.Option(help="0 to 10 (first), or low, medium, high.")] = "medium",
     after: Annotated[
@@ -55,7 +58,7 @@ async def submit(
     if title is None:
         raise BadUsage('say what is to be done: hivewire submit "Review PR 42", or --batch FILE')
     options: dict[str, Any] = {
-        "needs": needs,
+        "needs": parse.capabilities(needs),
         "priority": parse.priority(priority),
         "after": await _resolved(hive, after or []),
         "payload": None if payload is None else parse.payload(payload),
@@ -71,7 +74,7 @@ async def submit(
     }
     task = await hive.submit(title, **{name: value for name, value in options.items() if value not in (None, [], {})})
     if wait:
-        return await _wait(task, as_json=as_json)
+        return await _wait(hive, task, as_json=as_json)
     if as_json:
         print_json({"task_id": task.id, "created": task.created})
     else:
@@ -81,12 +84,13 @@ async def submit(
     return exit_codes.DONE
 
 
-async def _wait(task: "TaskHandle", *, as_json: bool) -> int:
-    if not as_json:
-        say(as_text(await task.result()))
-        return exit_codes.DONE
-    ended = await task.ended()
-    print_json(ended)
+async def _wait(hive: "Client", task: "TaskHandle", *, as_json: bool) -> int:
+    async with telling_why(hive, task.id):
+        if not as_json:
+            say(as_text(await task.result()))
+            return exit_codes.DONE
+        ended = await task.ended()
+        print_json(ended)
     return exit_codes.DONE if ended.status == "completed" else exit_codes.WORK_FAILED
 
 

@@ -1,5 +1,6 @@
 """Looking at tasks and steering them."""
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from hivewire.cli.output import (
 )
 from hivewire.cli.reach import TASKS, AsJson, reaches
 from hivewire.cli.render import event_line, print_brief, print_task, print_tasks
+from hivewire.cli.waiting import telling_why
 
 if TYPE_CHECKING:
     from hivewire.client import Client
@@ -86,12 +88,13 @@ async def watch(
 ) -> int:
     """Follow a task until it has ended, or everything that happens."""
     last = ""
-    async for event in hive.watch(task_id):
-        if as_json:
-            print_json_line(event)
-        else:
-            say(event_line(event, with_entity=task_id is None), at_once=True)
-        last = event.type
+    async with telling_why(hive, task_id) if task_id else contextlib.nullcontext():
+        async for event in hive.watch(task_id):
+            if as_json:
+                print_json_line(event)
+            else:
+                say(event_line(event, with_entity=task_id is None), at_once=True)
+            last = event.type
     return exit_codes.DONE if last == "task.completed" else exit_codes.WORK_FAILED
 
 

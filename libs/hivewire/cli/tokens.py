@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hivewire.client import Client
 
 
-COLUMNS = (Column("name"), Column("role"), Column("created"), Column("expires"), Column("revoked"))
+COLUMNS = (Column("NAME"), Column("ROLE"), Column("CREATED"), Column("EXPIRES"), Column("REVOKED"))
 TOKEN_BLOCK = """
 -----BEGIN HIVEWIRE TOKEN-----
 {}

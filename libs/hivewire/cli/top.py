@@ -1,7 +1,6 @@
 """`hivewire top`: what the hive does, on one screen."""
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ import typer
 from hivewire.cli.output import Column, ago, clean, collected, cut, duration, layout, print_json, say, width
 from hivewire.cli.reach import HIVE, AsJson, reaches
 from hivewire.cli.render import event_line
+from hivewire.errors import NotReachable
 from hivewire.views import AgentView, EventView, QueueView, Stats, TaskView
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ LINES_MAX = 100
 """Agents, tasks and events that are fetched for one screen."""
 REST_FACTOR = 10
 """A hive that answers slowly is asked less often: it is left alone for so many times as long."""
+PATIENCE_S = 2.0
+"""A hive that takes longer than this to answer is said not to."""
 UNSUCCESSFUL = ("failed", "dead_lettered", "cancelled")
 _AGENTS = (
     Column("AGENT"),
@@ -108,7 +110,8 @@ def _ended(stats: Stats, *statuses: str) -> int:
 
 
 async def _watch(hive: "Client", snapshot: Snapshot, every_s: float) -> None:
-    """Draw again and again, on a screen that is gone afterwards."""
+    """Draw again and again, on a screen that is gone afterwards. While the hive does not answer, the last screen stays,
+    and says so."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -117,24 +120,42 @@ async def _watch(hive: "Client", snapshot: Snapshot, every_s: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    looking: asyncio.Task[Snapshot] | None = None
+    trouble, pause_s = "", every_s
 
     def drawn() -> Text:
-        return Text.from_ansi("\n".join(frame(snapshot, console.width, console.height)), no_wrap=True, overflow="crop")
+        lines = frame(snapshot, console.width, console.height, trouble)
+        return Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop")
 
     with Live(drawn(), console=console, screen=True, auto_refresh=False) as screen:
         while not stop.is_set():
-            begun_s = time.monotonic()
             screen.update(drawn(), refresh=True)
-            pause_s = max(every_s, REST_FACTOR * (time.monotonic() - begun_s))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
-            if not stop.is_set():
-                snapshot = await look(hive, snapshot)
+            await asyncio.wait((stopped,), timeout=pause_s)
+            begun_s = time.monotonic()
+            looking = looking or asyncio.create_task(look(hive, snapshot))
+            await asyncio.wait((stopped, looking), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            snapshot, trouble = _seen(looking, snapshot)
+            pause_s = every_s if trouble else max(every_s, REST_FACTOR * (time.monotonic() - begun_s))
+            looking = None if looking.done() else looking
+    if looking is not None:
+        looking.cancel()
 
 
-def frame(snapshot: Snapshot, columns: int | None, rows: int) -> list[str]:
-    """The screen's lines, at most `rows` of at most `columns` places; None: as wide as they want to be."""
-    head = [*_head(snapshot), ""]
+def _seen(looking: asyncio.Task[Snapshot], before: Snapshot) -> tuple[Snapshot, str]:
+    """What is to be shown, and what is wrong with it."""
+    try:
+        return looking.result(), ""
+    except asyncio.InvalidStateError:
+        return before, "the hive does not answer: this is how it was"
+    except NotReachable as error:
+        return before, f"{error}: this is how it was"
+
+
+def frame(snapshot: Snapshot, columns: int | None, rows: int, trouble: str = "") -> list[str]:
+    """The screen's lines, at most `rows` of at most `columns` places; None: as wide as they want to be. `trouble`: what is
+    wrong with them."""
+    head = [*_head(snapshot), *([f"NOW     {trouble}"] if trouble else []), ""]
     agents = layout(_AGENTS, [_agent(agent) for agent in snapshot.agents], columns)
     tasks = layout(_TASKS, [_task(task) for task in snapshot.queue.items], columns)
     events = ["EVENTS", *(event_line(event, with_entity=True) for event in snapshot.events)]

@@ -13,7 +13,7 @@ from hivewire.cli.tasks import TaskId
 
 if TYPE_CHECKING:
     from hivewire.client import Client
-    from hivewire.views import Explanation
+    from hivewire.explanations import Explanation
 
 CHANGES_SHOWN_MAX = 10
 

@@ -11,7 +11,7 @@ Target = Annotated[
     str,
     msgspec.Meta(
         max_length=limits.TOKEN_BYTES_MAX + len("phase:"),
-        pattern=r"^(agent|task|phase):[^\s.*>\x00-\x1f\x7f]+$",
+        pattern=r"^(agent|task|phase):[^\s.*>\x00-\x1f\x7f]+(?!\n)$",
         description="agent:ID, task:ID or phase:ID",
     ),
 ]

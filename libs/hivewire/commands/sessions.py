@@ -6,7 +6,7 @@ import msgspec
 
 from hivewire import fields, limits
 
-Url = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.URL_CHARS_MAX, pattern=r"^https?://\S+$")]
+Url = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.URL_CHARS_MAX, pattern=r"^https?://\S+(?!\n)$")]
 Concurrency = Annotated[int, msgspec.Meta(ge=1, le=limits.SESSIONS_OPEN_MAX)]
 
 
@@ -22,7 +22,7 @@ class PullRequest(msgspec.Struct, frozen=True, tag_field="type", tag="github_pul
     The response is `{"files": {path: text}, "title": ..., "body": ...}`. `issue` is commented on, also on failure.
     """
 
-    repository: Annotated[str, msgspec.Meta(pattern=r"^[\w.-]+/[\w.-]+$", max_length=limits.LABEL_CHARS_MAX)]
+    repository: Annotated[str, msgspec.Meta(pattern=r"^[\w.-]+/[\w.-]+(?!\n)$", max_length=limits.LABEL_CHARS_MAX)]
     base: fields.Name = "main"
     branch: fields.Name | None = None
     title: fields.Title | None = None

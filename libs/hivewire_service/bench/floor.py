@@ -25,8 +25,8 @@ from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
 from hivewire_service.bench.spending import Spending
 from hivewire_service.bus import Bus, Received, StreamReader
 from hivewire_service.run import SENDER
-from hivewire_service.service import BATCH_COMMANDS_MAX, WAITING_COMMANDS_MAX
 from hivewire_service.topology import StreamState, command_stream, event_stream
+from hivewire_service.waiting import BATCH_COMMANDS_MAX, WAITING_COMMANDS_MAX
 
 EVENTS_OF_SUBMIT = ("task.created", "task.queued", "task.assigned")
 EVENTS_OF_REPORT = ("task.started", "task.completed")

@@ -38,17 +38,26 @@ class Embedded:
         self.orphans: list[str] = []
         """Names of processes that an earlier, killed owner of the directory had left and that were ended."""
 
-    async def start(self) -> None:
-        """Claim the data directory, end what a killed owner left, and start both servers side by side.
+    async def claim(self) -> None:
+        """Claim the data directory, and end what a killed owner left.
 
         Raises:
-            HivewireError: the directory cannot be used or is in use, or a server does not start.
+            HivewireError: the directory cannot be used or is in use.
         """
         self.folder.prepare()
         self._claim.enter_context(self.folder.claimed())
         self._claimed = True
+        self.orphans = await end_orphans(self.folder.run, STOP_GRACE_S)
+
+    async def start(self) -> None:
+        """Start both servers side by side, on a directory that is claimed here if it was not before.
+
+        Raises:
+            HivewireError: the directory cannot be used or is in use, or a server does not start.
+        """
         try:
-            self.orphans = await end_orphans(self.folder.run, STOP_GRACE_S)
+            if not self._claimed:
+                await self.claim()
             # Both are waited for, so that none is still starting when a failure of the other stops it.
             started = await asyncio.gather(self.nats.start(), self.postgres.start(), return_exceptions=True)
             for failure in started:

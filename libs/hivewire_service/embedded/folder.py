@@ -108,7 +108,8 @@ class DataFolder:
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 raise HivewireError(
-                    f"{self.root} is in use by process {holder}: stop it, or choose another directory with --data"
+                    f"{self.root} is in use by process {holder}: if a hive runs there already, use it or stop it with "
+                    f"`kill {holder}`; another needs --data DIR and --http-port PORT"
                 ) from None
             lock.truncate(0)
             lock.write(str(os.getpid()))
@@ -185,13 +186,18 @@ def _read_ports(file: Path) -> dict[str, int]:
 
 def port_is_free(port: int) -> bool:
     """Whether a server could listen on `port` of 127.0.0.1."""
+    try:
+        try_port(port)
+    except OSError:
+        return False
+    return True
+
+
+def try_port(port: int) -> None:
+    """Take `port` of 127.0.0.1 for a moment, as a server would. Raises OSError when that cannot be done."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        probe.bind(("127.0.0.1", port))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import asyncpg
 
 from hivewire.errors import BadUsage, HivewireError, NotReachable
 from hivewire.subjects import hive_name
+from hivewire_service.postgres import connect
 
 POSTGRES_MAJOR_MIN = 15
 VERSION_TABLE = "schema_version"
@@ -24,13 +25,18 @@ async def migrate(dsn: str, hive: str) -> None:
         hive: the hive's name, which is also its schema's.
 
     Raises:
-        BadUsage: the DSN is malformed, or `hive` cannot be the name of a schema.
+        BadUsage: the DSN is malformed or a file that it names is missing, or `hive` cannot be the name of a schema.
         NotReachable: Postgres does not answer, or does not let us in.
         HivewireError: Postgres is too old, or the schema belongs to a newer hivewire.
     """
     if hive_name(hive).startswith("pg_") or hive == "information_schema":
         raise BadUsage(f"hive name {hive!r} can't be used: Postgres keeps it for itself, take another")
-    connection = await _connect(dsn, hive)
+    connection = await connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=ANSWER_TIMEOUT_S,
+        server_settings={"application_name": f"{hive} migrate"},
+    )
     try:
         _check_server(connection)
         current = await _current_revision(connection, hive)
@@ -57,23 +63,6 @@ def known_revisions() -> list[str]:
     """The revisions that this code has, oldest first. Their numbers are the heads of the files' names."""
     names = (file.name for file in files(__package__).joinpath("versions").iterdir())
     return sorted(name.partition("_")[0] for name in names if name[:4].isdigit() and name.endswith(".py"))
-
-
-async def _connect(dsn: str, hive: str) -> asyncpg.Connection:
-    try:
-        return await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=ANSWER_TIMEOUT_S,
-            server_settings={"application_name": f"{hive} migrate"},
-        )
-    except (ValueError, asyncpg.InterfaceError) as error:
-        raise BadUsage(f"the Postgres DSN can't be used: {error}") from error
-    except (OSError, asyncpg.PostgresError) as error:
-        reason = str(error) or type(error).__name__
-        raise NotReachable(
-            f"Postgres can't be reached: {reason}; is it running, and is HIVEWIRE_POSTGRES_DSN right?"
-        ) from error
 
 
 def _check_server(connection: asyncpg.Connection) -> None:

@@ -58,9 +58,12 @@ DELETE FROM outcome
 WHERE ctid IN (SELECT ctid FROM outcome WHERE service = $1 AND recorded_at < $2 LIMIT 5000)
 
 -- name: insert_rejects
-INSERT INTO reject (service, subject, sender, reason, body, rejected_at)
-SELECT $1, subject, sender, reason, body, $2
-FROM unnest($3::text[], $4::text[], $5::text[], $6::bytea[]) AS new (subject, sender, reason, body)
+INSERT INTO reject AS known (service, rejected_at, last_at, subject, sender, reason, body, kind, count, minute)
+SELECT $1, $2, $2, subject, sender, reason, body, kind, count, minute
+FROM unnest($3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::bigint[], $9::timestamptz[])
+    AS new (subject, sender, reason, body, kind, count, minute)
+ON CONFLICT (service, sender, kind, minute) DO UPDATE
+SET count = known.count + excluded.count, last_at = excluded.last_at
 
 -- name: events_after
 SELECT seq, recorded_at, type, entity_id, causation_id, correlation_id, traceparent, data

@@ -25,11 +25,11 @@ ORDER BY recorded_at DESC, writer DESC, seq DESC
 LIMIT $10
 
 -- name: rejects
-SELECT reject_id, service, subject, sender, reason, rejected_at, body
+SELECT reject_id, service, subject, sender, reason, count, rejected_at, last_at, body
 FROM reject
 WHERE $1::bigint IS NULL OR reject_id < $1
 ORDER BY reject_id DESC
 LIMIT $2
 
 -- name: reject
-SELECT reject_id, service, subject, sender, reason, rejected_at, body FROM reject WHERE reject_id = $1
+SELECT reject_id, service, subject, sender, reason, count, rejected_at, last_at, body FROM reject WHERE reject_id = $1

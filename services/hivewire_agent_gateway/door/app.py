@@ -19,7 +19,7 @@ from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
 from hivewire.subjects import is_token
 from hivewire_agent_gateway import metrics
-from hivewire_agent_gateway.door import openapi
+from hivewire_agent_gateway.door import openapi, page
 from hivewire_agent_gateway.door.bridge import Bridges
 from hivewire_agent_gateway.door.callers import Caller
 from hivewire_agent_gateway.door.calls import Call, json_response
@@ -45,7 +45,7 @@ Send = Callable[[Message], Awaitable[None]]
 def application(place: Place, bridges: Bridges) -> Starlette:
     """All routes, each behind identity, role, rate and size."""
     document = openapi.document(ROUTES)
-    page = openapi.page(document)
+    for_people = page.page(document)
     described = codec.encode(document)
 
     async def health(_request: Request) -> Response:
@@ -59,7 +59,7 @@ def application(place: Place, bridges: Bridges) -> Starlette:
         return Response(described, media_type="application/json")
 
     async def described_html(_request: Request) -> Response:
-        return HTMLResponse(page)
+        return HTMLResponse(for_people)
 
     app = Starlette(
         routes=[

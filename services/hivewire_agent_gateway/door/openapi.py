@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Sequence
-from html import escape
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -134,35 +133,3 @@ def _without(schema: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     left = {name: part for name, part in schema["properties"].items() if name not in names}
     required = [name for name in schema.get("required", ()) if name not in names]
     return {**schema, "properties": left, "required": required}
-
-
-def page(doc: dict[str, Any]) -> str:
-    """The document for people: every route with what it takes."""
-    rows = []
-    for path, operations in doc["paths"].items():
-        for method, operation in operations.items():
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-            needed = set(body.get("required", ()))
-            takes = [
-                f"<b>{escape(name)}</b>" if name in needed else escape(name) for name in body.get("properties", {})
-            ]
-            takes += [f"?{escape(one['name'])}" for one in operation["parameters"] if one["in"] == "query"]
-            rows.append(
-                f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(operation['summary'])}</td>"
-                f"<td>{', '.join(takes)}</td><td>{', '.join(operation['x-roles'])}</td></tr>"
-            )
-    return _PAGE.format(rows="\n".join(rows), version=escape(doc["info"]["version"]))
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>hivewire API</title>
-<style>body{{font:15px/1.5 system-ui;margin:2rem auto;max-width:75rem;padding:0 1rem}}table{{border-collapse:collapse}}
-td,th{{border-bottom:1px solid #8884;padding:.35rem .6rem;text-align:left;vertical-align:top}}</style>
-<h1>hivewire {version}</h1>
-<p>Send <code>X-Agent-ID</code> and <code>Authorization: Bearer &lt;token&gt;</code>; <code>hivewire token create</code>
-makes tokens. Errors are <code>{{"error": ..., "detail": ...}}</code>. The whole description is
-<a href="/openapi.json">openapi.json</a>; remote agents connect to <code>/ws/agent-bridge</code>.</p>
-<table><tr><th>route</th><th>what</th><th>takes</th><th>who</th></tr>
-{rows}
-</table></html>
-"""

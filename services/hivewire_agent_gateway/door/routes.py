@@ -9,6 +9,7 @@ from hivewire.admin import CreateToken, ListTokens
 from hivewire.commands import conversation
 from hivewire.commands.agent_gateway import AgentBrief, Published
 from hivewire.commands.sessions import Dispatch, DispatchBatch
+from hivewire.explanations import Explanation, WhatIf, Why
 from hivewire.paging import PageOf
 from hivewire.simulation import Comparison, MessageView, SimulationBrief, SimulationView, Topology
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, TICK_ENGINE
@@ -17,7 +18,6 @@ from hivewire.views import (
     Batch,
     ConversationView,
     EventView,
-    Explanation,
     GraphView,
     InitiativeBrief,
     InitiativeView,
@@ -38,8 +38,6 @@ from hivewire.views import (
     TaskBrief,
     TaskView,
     TokenView,
-    WhatIf,
-    Why,
 )
 from hivewire_agent_gateway.door.handlers import agents, events, sessions, simulations, tasks, tokens
 from hivewire_agent_gateway.door.table import (

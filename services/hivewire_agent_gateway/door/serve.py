@@ -16,7 +16,7 @@ from hivewire_agent_gateway.door.callers import REVOKED, Callers, Rates
 from hivewire_agent_gateway.door.endpoints import Endpoints
 from hivewire_agent_gateway.door.frames import FRAME_BYTES_MAX
 from hivewire_agent_gateway.door.place import Place
-from hivewire_agent_gateway.outbound import Outbound, Policy
+from hivewire_agent_gateway.outbound import Outbound
 from hivewire_agent_gateway.tokens import Tokens
 from hivewire_service.deputy import Deputy, deputy
 from hivewire_service.health import serving
@@ -31,7 +31,7 @@ async def door(around: Surroundings) -> AsyncIterator[None]:
     """A door, open as long as the context lasts.
 
     Raises:
-        BadUsage: it would trust ids although others than this machine can reach it.
+        BadUsage: it would trust ids although others than this machine can reach it, or its certificate cannot be used.
         HivewireError: the port is in use.
     """
     settings = around.settings
@@ -48,9 +48,10 @@ async def door(around: Surroundings) -> AsyncIterator[None]:
         await line.listen(place.subjects.door("all", REVOKED), place.callers.hear)
         app = application(place, bridges)
         port = await stack.enter_async_context(
-            serving(app, settings.http_port, settings.http_host, frame_bytes_max=FRAME_BYTES_MAX)
+            serving(app, settings.http_port, settings.http_host, frame_bytes_max=FRAME_BYTES_MAX, tls=settings.http_tls)
         )
-        place.public_url = settings.public_url or f"http://{settings.http_host}:{port}"
+        scheme = "https" if settings.http_tls else "http"
+        place.public_url = settings.public_url or f"{scheme}://{settings.http_host}:{port}"
         stack.callback(place.closing.set)
         await stack.enter_async_context(Endpoints(place, answers, new_id()).open())
         log.info("door is open", host=settings.http_host, port=port, trusts_ids=settings.open)
@@ -66,7 +67,7 @@ def _place(around: Surroundings, settings: Settings, line: Deputy) -> Place:
         health=around.health,
         callers=Callers(around.store.pool, trusts_ids=settings.open),
         rates=Rates(settings.requests_per_minute),
-        outbound=Outbound(Policy(settings.outbound_networks, settings.outbound_hosts)),
+        outbound=Outbound.of(settings),
         tokens=Tokens(Admission.of(settings), around.bus, around.subjects),
         public_url="",
         heartbeat_s=settings.heartbeat_seconds,

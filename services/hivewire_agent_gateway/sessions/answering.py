@@ -23,7 +23,7 @@ from hivewire_agent_gateway.sessions.records import Acted, Draft, Halt, Report, 
 from hivewire_agent_gateway.sessions.session import Session
 from hivewire_agent_gateway.sessions.sessions import Sessions
 from hivewire_agent_gateway.sessions.states import allows
-from hivewire_service.core import NOTHING, Command, Refusal, Step
+from hivewire_service.core import NOTHING, Command, Kept, Refusal, Step
 
 _HASH_BYTES: Final = 16
 _ACTION_PAUSE_S: Final = 1.0
@@ -163,16 +163,16 @@ def unknown(session_id: str) -> Refusal:
 def _fence(session: Session, attempt: int, sender: str) -> Refusal | None:
     """Why what an agent says is not about the present attempt, or not the agent's to say."""
     if session.agent_id != sender:
-        return Refusal(f"session {session.session_id} is not {sender}'s", 403)
+        return Refusal(f"session {session.session_id} is not {sender}'s", 403, kept=Kept.REPORT)
     if attempt != session.attempt:
-        return Refusal(f"attempt {attempt} of session {session.session_id} is not its last, {session.attempt} is", 409)
+        error = f"attempt {attempt} of session {session.session_id} is not its last, {session.attempt} is"
+        return Refusal(error, 409, kept=Kept.REPORT)
     return None
 
 
 def _over(session: Session) -> Refusal:
-    return Refusal(
-        f"session {session.session_id} waits for no answer: it is {session.state}", 409, {"state": session.state}
-    )
+    error = f"session {session.session_id} waits for no answer: it is {session.state}"
+    return Refusal(error, 409, {"state": session.state}, kept=Kept.REPORT)
 
 
 def _digest(data: Respond) -> str:

@@ -128,6 +128,8 @@ class NatsServer:
         self._now = now
         self.max_payload = max_payload
         self.streams: dict[str, Stream] = {}
+        self.leaderless: set[str] = set()
+        """Streams that take, bring and answer nothing, as while a cluster elects a leader."""
         self.deliver: Deliver = lambda _: None
         self.is_heard: Callable[[str], bool] = lambda _: False
         self.on_stored: Callable[[Stream, Stored], None] = lambda *_: None
@@ -140,10 +142,13 @@ class NatsServer:
             self._api(message)
             return
         found = [
-            one for one in self.streams.values() if any(matches(s, message.subject) for s in one.config["subjects"])
+            one
+            for name, one in self.streams.items()
+            if name not in self.leaderless and any(matches(s, message.subject) for s in one.config["subjects"])
         ]
         for stream in found:
-            self._store(stream, message)
+            if (message.headers or {}).get("Nats-Expected-Stream", stream.config["name"]) == stream.config["name"]:
+                self._store(stream, message)
         self.deliver(message)
         if message.reply and not found and not self.is_heard(message.subject):
             self.deliver(Message(message.reply, headers={"Status": "503"}))
@@ -175,6 +180,8 @@ class NatsServer:
     # JetStream's API --------------------------------------------------------------------------------
     def _api(self, message: Message) -> None:
         _, _, kind, action, *rest = message.subject.split(".")
+        if not self.leaderless.isdisjoint(rest):
+            return
         request = msgspec.json.decode(message.body) if message.body else {}
         if (kind, action) == ("CONSUMER", "MSG"):
             self._pull(rest[1], rest[2], message.reply, request)
@@ -299,6 +306,15 @@ class NatsServer:
             return
         stream.last_seq = max(stream.first_seq - 1, stream.last_seq - count)
         stream.messages = {seq: one for seq, one in stream.messages.items() if seq <= stream.last_seq}
+        self._forget_readers(stream)
+
+    def lose_leader(self, name: str) -> None:
+        """A node was killed, and with it those who read; until `leaderless` says otherwise nobody leads the stream."""
+        self.leaderless.add(name)
+        if name in self.streams:
+            self._forget_readers(self.streams[name])
+
+    def _forget_readers(self, stream: Stream) -> None:
         for consumer in stream.consumers.values():
             for pull in consumer.pulls:
                 pull.cancel()

@@ -5,7 +5,7 @@ statement sees the tables as they were before it, however many parts it has. Two
 Postgres would silently lose one, are an error here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from itertools import zip_longest
@@ -317,18 +317,19 @@ class Statements:
         compiler = self._compiler(scope)
         updates = {one.this.name: compiler(one.expression) for one in node.expressions} if node else {}
         where = compiler(node.args["where"].this) if node and node.args.get("where") else None
+        names = tuple(one.find(exp.Column).name for one in node.args.get("conflict_keys") or ()) if node else ()
 
         def resolve(new: Row, execution: Execution) -> Row | None:
-            key = table.key_of(new)
-            old = execution.database.rows_of(table.name).get(key)
+            rows = execution.database.rows_of(table.name)
+            old = rows.get(table.key_of(new)) if names in ((), table.key) else _equal(rows.values(), new, names)
             if old is None:
                 return new
             if node is None:
-                raise asyncpg.UniqueViolationError(f"{table.name}: {key} is there")
-            rows = {alias: old, "excluded": new}
-            if not updates or (where and not where(rows, execution)):
+                raise asyncpg.UniqueViolationError(f"{table.name}: {table.key_of(new)} is there")
+            both = {alias: old, "excluded": new}
+            if not updates or (where and not where(both, execution)):
                 return None
-            return old | {name: value(rows, execution) for name, value in updates.items()}
+            return old | {name: value(both, execution) for name, value in updates.items()}
 
         return resolve
 
@@ -422,3 +423,9 @@ def _grouped(found: list[Rows], keys: list[Compiled], execution: Execution) -> d
     for rows in found:
         groups.setdefault(tuple(key(rows, execution) for key in keys), []).append(rows)
     return groups
+
+
+def _equal(rows: Iterable[Row], new: Row, names: tuple[str, ...]) -> Row | None:
+    """The row that has the same in these columns. NULL is like nothing."""
+    wanted = [new[name] for name in names]
+    return None if None in wanted else next((row for row in rows if [row[name] for name in names] == wanted), None)

@@ -52,9 +52,9 @@ class Table:
             for names in self.unique:
                 taken = self._taken.setdefault(names, {})
                 if before is not None:
-                    taken.pop(tuple(before[name] for name in names), None)
+                    taken.pop(_unique(names, key, before), None)
                 if row is not None:
-                    taken[tuple(row[name] for name in names)] = key
+                    taken[_unique(names, key, row)] = key
             if row is not None:
                 self.rows[key] = row
 
@@ -66,11 +66,17 @@ class Table:
             for key, row in changes.items():
                 if row is None:
                     continue
-                value = tuple(row[name] for name in names)
+                value = _unique(names, key, row)
                 holder = new.setdefault(value, key) if value in new else taken.get(value, key)
                 if holder != key and changes.get(holder, self.rows.get(holder)) is not None:
                     raise asyncpg.UniqueViolationError(f"{self.name} {names}: {value} is there")
                 new[value] = key
+
+
+def _unique(names: tuple[str, ...], key: Key, row: Row) -> Key:
+    """What no other row may have in these columns. One with a NULL is like no other."""
+    value = tuple(row[name] for name in names)
+    return (*value, key) if None in value else value
 
 
 def tables_of(statements: Iterable[exp.Expression]) -> tuple[dict[str, Table], dict[str, exp.Expression]]:
@@ -78,6 +84,8 @@ def tables_of(statements: Iterable[exp.Expression]) -> tuple[dict[str, Table], d
     tables: dict[str, Table] = {}
     views: dict[str, exp.Expression] = {}
     for statement in statements:
+        if isinstance(statement, exp.Alter):
+            _alter(tables[statement.this.name], statement)
         if not isinstance(statement, exp.Create):
             continue
         if statement.kind == "TABLE":
@@ -106,6 +114,17 @@ def _table(schema: exp.Schema) -> Table:
     for name in table.key:
         table.columns[name].nullable = False
     return table
+
+
+def _alter(table: Table, statement: exp.Alter) -> None:
+    for action in statement.args["actions"]:
+        match action:
+            case exp.ColumnDef():
+                _add_column(table, action)
+            case exp.AlterColumn() if action.args.get("allow_null") is False:
+                table.columns[action.name].nullable = False
+            case other:
+                raise NotImplementedError(f"{table.name}: {other!r}")
 
 
 def _add_column(table: Table, part: exp.ColumnDef) -> None:

@@ -44,12 +44,17 @@ def as_text(value: Any) -> str:
 
 
 def row_to_json(row: dict[str, Any]) -> str:
-    """The function of this name."""
-    return to_json({name: json.loads(one) if isinstance(one, JsonText) else one for name, one in row.items()})
+    """The function of this name, which writes no spaces, and whole numbers without a fraction."""
+    values = {name: json.loads(one) if isinstance(one, JsonText) else _whole(one) for name, one in row.items()}
+    return json.dumps(values, default=_json_of, ensure_ascii=False, separators=(",", ":"))
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def to_json(value: Any) -> str:
-    """JSON as Postgres writes it."""
+    """JSON as Postgres writes a jsonb."""
     return json.dumps(value, default=_json_of, ensure_ascii=False)
 
 

@@ -7,7 +7,7 @@ from hivewire.events.agent import AgentOutput
 from hivewire.events.foreign import UnknownEvent
 from hivewire.events.merge import MergeConflicted
 from hivewire.subjects import Subjects
-from hivewire_service.core import Refusal
+from hivewire_service.core import Kept, Refusal
 
 
 def publish(driver, kind: str, data: bytes = b"{}", sender: str = "ci", **more):
@@ -44,7 +44,7 @@ def test_an_unknown_type_is_kept_whole_and_marked(driver):
 def test_our_own_facts_do_not_come_from_outside(driver, kind):
     answer = publish(driver, kind)
     assert isinstance(answer, Refusal)
-    assert (answer.status, answer.rejects) == (403, True)
+    assert (answer.status, answer.kept) == (403, Kept.MESSAGE)
 
 
 def test_of_agents_only_output_and_account_switched_come_from_outside(driver):
@@ -70,7 +70,7 @@ def test_of_agents_only_output_and_account_switched_come_from_outside(driver):
 def test_what_is_malformed_is_rejected_with_a_reason(driver, kind, data):
     answer = publish(driver, kind, data)
     assert isinstance(answer, Refusal)
-    assert (answer.status, answer.rejects) == (400, True)
+    assert (answer.status, answer.kept) == (400, Kept.MESSAGE)
     assert answer.error
 
 

@@ -1,8 +1,10 @@
 """The table of the HTTP routes as a whole."""
 
+import re
+
 from hivewire import reads
 from hivewire.commands import CATALOGUE
-from hivewire_agent_gateway.door import openapi
+from hivewire_agent_gateway.door import openapi, page
 from hivewire_agent_gateway.door.routes import ROUTES
 from hivewire_agent_gateway.door.table import Command, Create, Read, ReadByBody
 from hivewire_service.roles import AGENT_VERBS, PUBLISHER_VERBS
@@ -64,4 +66,12 @@ def test_every_operation_is_described():
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(ROUTES)
     assert all(operation["summary"] for operation in operations)
-    assert "/api/v1/tasks/{task_id}/approve" in openapi.page(document)
+
+
+def test_the_page_for_people_shows_every_route_and_needs_nothing_from_elsewhere():
+    shown = page.page(openapi.document(ROUTES))
+    assert all(f"<b>{route.method}</b> <code>/api/v1{route.path}</code>" in shown for route in ROUTES)
+    assert set(re.findall(r'href="([^"#]+)', shown)) == {"/openapi.json"}
+    assert not re.search(r"<script|<link|<img|src=|url\(|@import", shown)
+    linked = set(re.findall(r'href="#([^"]+)', shown))
+    assert linked <= set(re.findall(r'id="([^"]+)', shown))

@@ -49,6 +49,7 @@ class Driver:
     def settle(self) -> None:
         while self.follow(self.broker.advance(self.now)).events or self.broker.state.unsettled:
             pass
+        self.broker.state.turn_is_over()
 
     def send(self, verb: str, data: msgspec.Struct, sender: str = "boss", command_id: str | None = None) -> Any:
         """The reply, or the refusal."""

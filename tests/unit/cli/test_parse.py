@@ -44,3 +44,25 @@ def test_priorities_and_labels():
     assert parse.pairs(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(BadUsage, match="key=value"):
         parse.pairs(["a"])
+
+
+def test_capabilities_are_given_one_by_one_or_with_commas():
+    assert parse.capabilities(["a", "b, c d", ","]) == ["a", "b", "c d"]
+    assert parse.capabilities(None) == []
+
+
+@pytest.mark.parametrize("text", ["bob", "agent:", "user:bob", ""])
+def test_who_is_meant_says_what_it_is(text):
+    assert parse.target("phase:design") == "phase:design"
+    with pytest.raises(BadUsage, match="write agent:"):
+        parse.target(text)
+
+
+@pytest.mark.parametrize("text", ["99999999999d", "0001-01-01", "9999-12-31T23:59:59-14:00", "9" * 400 + "s", ""])
+def test_moments_beyond_what_can_be_reckoned_with_are_bad_usage(text):
+    with pytest.raises(BadUsage):
+        parse.moment(text)
+
+
+def test_a_number_of_thousands_of_digits_is_no_priority():
+    assert parse.priority("9" * 5_000) == "9" * 5_000

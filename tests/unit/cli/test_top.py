@@ -64,6 +64,12 @@ def test_it_fits_the_screen(columns, rows, size):
     assert lines[0].startswith("hive hive")
 
 
+def test_it_says_that_it_is_how_things_were():
+    lines = frame(snapshot(100), 80, 24, "the hive does not answer: this is how it was")
+    assert len(lines) <= 24
+    assert lines[5] == "NOW     the hive does not answer: this is how it was"
+
+
 def test_it_shows_what_matters_and_how_much_is_not_shown():
     text = "\n".join(frame(snapshot(100), 80, 24))
     for part in ("2 ready, 1 waiting", "1.2/s completed", "drained", "AGENT", "TASK", "EVENTS", "more"):

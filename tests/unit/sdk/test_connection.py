@@ -1,4 +1,5 @@
 import asyncio
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -36,6 +37,34 @@ async def test_a_command_is_repeated_with_the_same_id_until_it_is_answered(fake,
     fake.answers["submit"] = lambda _: Body(7)
     assert await asking == Body(7)
     assert len({asked.id for asked in fake.of("submit")}) == 1
+
+
+async def test_who_is_told_to_slow_down_waits_so_long_and_repeats_itself(fake, connection):
+    asked_at: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    def answer(_: object) -> object:
+        asked_at.append(clock())
+        too_many = ErrorBody("too many commands", status=429, detail={"retry_after_s": 0.2})
+        return too_many if len(asked_at) < 3 else Body(7)
+
+    fake.answers["submit"] = answer
+    assert await connection.command("broker", "submit", Body(1), Body) == Body(7)
+    assert len({asked.id for asked in fake.of("submit")}) == 1
+    assert all(later - earlier >= 0.19 for earlier, later in pairwise(asked_at))
+
+
+async def test_another_too_many_is_an_answer(fake, connection):
+    fake.answers["submit"] = lambda _: ErrorBody("a thousand open questions", status=429)
+    with pytest.raises(RefusedError, match="a thousand") as caught:
+        await connection.command("broker", "submit", Body(1), Body)
+    assert caught.value.status == 429
+
+
+async def test_who_is_told_to_slow_down_for_too_long_is_told_why(fake, connection):
+    fake.answers["submit"] = lambda _: ErrorBody("too many commands", status=429, detail={"retry_after_s": 9})
+    with pytest.raises(NotReachable, match="too many commands"):
+        await connection.command("broker", "submit", Body(1), Body, timeout_s=3)
 
 
 async def test_no_answer_says_what_to_do(fake, connection):
@@ -143,3 +172,34 @@ def test_a_file_without_credentials_is_bad_usage(tmp_path, text):
 def test_a_missing_file_is_bad_usage(tmp_path):
     with pytest.raises(BadUsage, match="No such file"):
         Credentials.load(tmp_path / "missing")
+
+
+async def test_listening_outlives_a_connection_that_breaks_meanwhile(fake, connection, monkeypatch):
+    flush, lost = connection._nats.flush, asyncio.Event()
+
+    async def lose_the_answer():
+        monkeypatch.setattr(connection._nats, "flush", flush)
+        lost.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(connection._nats, "flush", lose_the_answer)
+    listening = asyncio.create_task(connection.listen("_INBOX.bob.news", lambda *_: None))
+    await lost.wait()
+    await connection._nats.force_reconnect()
+    await asyncio.wait_for(listening, 5)
+
+
+async def test_who_gives_up_listening_leaves_the_connection_alive(fake, connection, monkeypatch):
+    ping, asked = connection._nats._send_ping, asyncio.Event()
+
+    async def tell(*arguments):
+        await ping(*arguments)
+        asked.set()
+
+    monkeypatch.setattr(connection._nats, "_send_ping", tell)
+    listening = asyncio.create_task(connection.listen("_INBOX.bob.news", lambda *_: None))
+    await asked.wait()
+    listening.cancel()
+    await asyncio.wait((listening,))
+    fake.answers["submit"] = lambda _: Body(1)
+    assert await connection.command("broker", "submit", Body(1), Body, timeout_s=5) == Body(1)

@@ -61,6 +61,14 @@ async def test_a_failing_command_fails_the_attempt_with_the_tail_of_stderr(run):
     assert asked.data.get("retry", True) is True
 
 
+async def test_the_last_line_of_stderr_comes_first(run):
+    asked = await run("raise ValueError('no such page')")
+    first, *rest = asked.data["error"].splitlines()
+    assert first == "exit status 1: ValueError: no such page"
+    assert rest[0].startswith("Traceback")
+    assert rest[-1] == "ValueError: no such page"
+
+
 async def test_status_100_fails_for_good(run):
     asked = await run("import sys; print('no such file', file=sys.stderr); sys.exit(100)")
     assert (asked.data["error"], asked.data["retry"]) == ("no such file", False)

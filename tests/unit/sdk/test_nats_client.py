@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hivewire import nats_client
-from hivewire.nats_client import NatsClient
+from hivewire.nats_client import Nats
 
 INFO = b'INFO {"server_id":"x","version":"2.14.0","max_payload":1048576,"proto":1,"headers":true}\r\n'
 MORE_THAN_SOCKETS_HOLD = 32
@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[tuple[str, asyncio.Event]]:
         await asyncio.gather(*lines, return_exceptions=True)
 
 
-async def flood(client: NatsClient) -> None:
+async def flood(client: Nats) -> None:
     """Write more than the sockets between hold."""
     for _ in range(MORE_THAN_SOCKETS_HOLD):
         await client.publish("subject", b"x" * 1_000_000)
@@ -50,7 +50,7 @@ async def flood(client: NatsClient) -> None:
 
 async def test_a_server_that_reads_nothing_is_left_for_one_that_does():
     async with server() as (url, stalled):
-        client, back = NatsClient(), asyncio.Event()
+        client, back = Nats(), asyncio.Event()
 
         async def reconnected() -> None:
             back.set()
@@ -72,7 +72,7 @@ async def test_a_server_that_reads_nothing_is_left_for_one_that_does():
 async def test_closing_does_not_wait_for_a_server_that_reads_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(nats_client, "CLOSE_S_MAX", 0.1)
     async with server() as (url, stalled):
-        client = NatsClient()
+        client = Nats()
         await client.connect(url, pending_size=ROOM_BYTES)
         stalled.set()
         await flood(client)

@@ -7,6 +7,7 @@ from hivewire.commands.broker import VERBS, Cancel
 from hivewire.envelope import Envelope
 from hivewire.subjects import BROKER, REPLY_HEADER, Subjects
 from hivewire_service.bus import Received
+from hivewire_service.core import Kept
 from hivewire_service.intake import Intake, Taken
 
 intake = Intake(Subjects("hive"), BROKER, VERBS)
@@ -56,6 +57,28 @@ def test_a_misdirected_reply_is_answered_nowhere() -> None:
     taken = take(reply_to="_INBOX.eve.1")
     assert taken.reject is not None
     assert taken.reply_to is None
+
+
+def test_what_is_over_the_quota_is_refused_unread() -> None:
+    strict = Intake(Subjects("hive"), BROKER, VERBS, commands_per_second=1.0)
+    body = b'{"id": "c7", "data": nonsense that is not looked at'
+    headers = {REPLY_HEADER: "_INBOX.bob.1"}
+
+    def send(sender: str, ns: int, body: bytes = body) -> Taken:
+        return strict.take(Received("then", 1, ns, 0, f"hive.cmd.broker.cancel.{sender}", body, headers))
+
+    assert [send("bob", 1).over_quota for _ in range(4)] == [False, False, False, True]
+    refused = send("bob", 1, codec.encode(Envelope(id="c8", type="broker.cancel", source="/")))
+    assert refused.refusal is not None
+    assert refused.reject is not None
+    assert (refused.refusal.status, refused.command_id, refused.reply_to) == (429, "c8", "_INBOX.bob.1")
+    assert refused.refusal.detail["retry_after_s"] > 0
+    assert (refused.reject.kind, refused.reject.sender) == (Kept.QUOTA, "bob")
+    assert not send("ann", 1).over_quota
+    assert send("ann", 1).reply_to is None  # the inbox is bob's
+    assert send("ann", 1).reply_to is None
+    assert not send("bob", 5 * 10**9).over_quota  # what counts is when the server stored it
+    assert not any(send("service", 1).over_quota for _ in range(9))
 
 
 def test_a_command_that_failed_keeps_its_bytes() -> None:

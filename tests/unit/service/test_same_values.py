@@ -31,6 +31,15 @@ def test_one_column_is_always_unnested():
     assert once.arguments[1:3] == (("same",) * rows, "{}")
 
 
+def test_one_row_needs_no_arrays():
+    once = sent_once(write(1))
+    assert once.arguments == ("now", "0", "{}", None, "x", "y")
+    assert once.sql == (
+        "INSERT INTO t SELECT a, b::text[], $1 FROM (SELECT $2::text AS a, $3::text AS b, $4::float8 AS c, $5::text AS d, "
+        "$6::text AS e) AS new"
+    )
+
+
 def test_few_rows_and_other_statements_stay_as_they_are():
     for same in (
         write(ROWS_MIN - 1),
