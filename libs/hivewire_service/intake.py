@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, limits
 from hivewire.commands import checked, command_type
 from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.ids import new_id
