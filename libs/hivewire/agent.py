@@ -1,6 +1,7 @@
 """The agent SDK: a process that takes tasks and says what became of them."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -24,6 +25,9 @@ from hivewire.workbench import Workbench
 
 F = TypeVar("F", bound=Handler)
 
+RETURNED_BEATS = 3
+RETURNED_BEAT_S = 1.0
+"""After a reconnection so many beats, so far apart, say so: the broker may be connecting again as well."""
 GRACE_S = 10.0
 LEAVE_S = 3.0
 REPLACED_STATUS = 409
@@ -283,13 +287,14 @@ class _Session:
         self._connection = connection
         self._over: asyncio.Future[HivewireError | None] = asyncio.get_running_loop().create_future()
         self._register_again = asyncio.Event()
+        self._returned = asyncio.Event()
         self._duties: list[asyncio.Task[None]] = []
         self._turns = 0
         self._ending = False
 
     async def begin(self) -> None:
         """Listen, register, and keep it up."""
-        self._connection.on_reconnect.append(self._register_again.set)
+        self._connection.on_reconnect += [self._register_again.set, self._returned.set]
         self._connection.closed.add_done_callback(self._lost)
         await self._connection.listen(self._connection.subjects.inboxes(self._agent.id), self._hear)
         await self._register()
@@ -358,7 +363,11 @@ class _Session:
 
     async def _beat(self) -> None:
         connection, subject = self._connection, self._connection.subjects.beat(self._agent.id)
+        returned = 0
         while True:
+            if self._returned.is_set():
+                self._returned.clear()
+                returned = RETURNED_BEATS
             self._turns += 1
             workbench = self.workbench
             beat = inbox.Beat(
@@ -368,6 +377,7 @@ class _Session:
                 workbench.free_slots,
                 self._turns,
                 workbench.sessions,
+                returned=returned > 0,
             )
             envelope = Envelope(
                 id=new_id(),
@@ -377,7 +387,11 @@ class _Session:
                 data=codec.raw(beat),
             )
             await connection.say(subject, codec.encode(envelope))
-            await asyncio.sleep(limits.BEAT_INTERVAL_S)
+            returned = max(0, returned - 1)
+            # Not `wait_for`, which on Python 3.11 can lose a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETURNED_BEAT_S if returned else limits.BEAT_INTERVAL_S):
+                    await self._returned.wait()
 
     # --- the inbox ------------------------------------------------------------------------------------
     def _hear(self, subject: str, body: bytes) -> None:

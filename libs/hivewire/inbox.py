@@ -155,6 +155,8 @@ class Beat(msgspec.Struct):
     sessions: Annotated[list[fields.Name], msgspec.Meta(max_length=limits.HELD_MAX)] = []
     degraded: bool = False
     """It is registered, but can't be given anything now: no connection to its endpoint could be made, say."""
+    returned: bool = False
+    """Its connection was lost a short while ago: what it does not hold did not arrive."""
 
 
 class DoorBeat(msgspec.Struct):

@@ -127,10 +127,10 @@ OUTCOME_KEPT_S: Final = 24 * 3600.0
 
 # --- streams ----------------------------------------------------------------------------------------
 COMMAND_STREAM_BYTES_MAX: Final = 128 * 1024 * 1024
-COMMANDS_PER_SENDER_MAX: Final = 50_000
+COMMANDS_PER_SENDER_MAX: Final = 20_000
 """Waiting commands of one sender and verb: beyond it the stream refuses that sender, not the others. As ordinary reports
-or submits, of 600 bytes, they fill a quarter of the stream. It is eight seconds of the quota, for a service that is
-taken over, and twelve times what one client has under way."""
+or submits, of 600 bytes, they fill a tenth of the stream, and they are decided in a second or two, which is what a flood
+can keep the others waiting. It is three seconds of the quota, and five times what one client has under way."""
 EVENT_STREAM_AGE_S_MAX: Final = 30 * 24 * 3600.0
 EVENT_STREAM_BYTES_MAX: Final = 1024 * 1024 * 1024
 EVENTS_REPUBLISHED_S: Final = 24 * 3600.0

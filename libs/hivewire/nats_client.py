@@ -10,9 +10,18 @@ never, so that it would neither come back nor end.
 
 import asyncio
 import contextlib
+import re
 
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
+from nats.protocol import parser
+
+# nats-py takes any white space for the end of a word. For nats-server it is spaces and tabs alone, so a reply subject with
+# a form feed in it was a line that could not be parsed, for which the client drops its connection.
+parser.MSG_RE = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
+parser.HMSG_RE = re.compile(
+    rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
+)
 
 CLOSE_S_MAX = 2.0
 """How long closing waits for what was written to be sent."""

@@ -36,6 +36,9 @@ ROUND_TRIP_S_MAX = 1.0
 QUIET_S = 1.25
 """Two heartbeats did not come."""
 
+SILENCE_EVERY_S = 60.0
+"""A stream that comes and goes must not move deadlines for ever."""
+
 
 async def _nothing() -> None:
     """Nobody has to be told."""
@@ -73,6 +76,8 @@ class Hearing:
         """When the stream was found readable last."""
         self._heard_s = -math.inf
         """When the server answered last while it was heard directly."""
+        self._gap_s = -math.inf
+        """When such a gap counted as silence last."""
         self.repeats_until: float = math.inf
         """A message of the stream up to this number may have been heard directly before, by this owner or an earlier."""
 
@@ -125,6 +130,7 @@ class Hearing:
                     await self._settle()
             except TRANSIENT as error:
                 log.debug("not heard directly", subject=self._subject, error=str(error) or type(error).__name__)
+                await asyncio.sleep(LOOK_S)
 
     async def _is_readable(self) -> bool:
         """Whether the reader hears of the stream and, in a cluster, the stream has a leader that takes messages."""
@@ -149,8 +155,10 @@ class Hearing:
         except TRANSIENT:
             await self._unsubscribe()
             raise
-        # What was said before is said again within the longest pause between two repeats.
-        self._silence(time.monotonic() - self._readable_s + limits.REPEAT_MAX_S)
+        if self._heard_s - self._gap_s > SILENCE_EVERY_S:
+            self._gap_s = self._heard_s
+            # What was said before is said again within the longest pause between two repeats.
+            self._silence(self._heard_s - self._readable_s + limits.REPEAT_MAX_S)
         log.warning("the stream can't be read, hearing directly", subject=self._subject)
         await self._missed()
 

@@ -32,11 +32,6 @@ class Taken(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
     command_id: str = ""
 
-    @property
-    def over_quota(self) -> bool:
-        """Whether its sender sends more than it may: then it is refused at the price of a look at its subject."""
-        return self.reject is not None and self.reject.kind is Kept.QUOTA
-
 
 class _Identified(msgspec.Struct):
     id: str = ""
@@ -59,16 +54,20 @@ class Intake:
         self._verbs = verbs
         self._types = {command_type(service, verb): data for verb, data in verbs.items()}
 
+    def over_quota(self, received: Received) -> Taken | None:
+        """The refusal of a message whose sender sends more than it may; it is not decoded. To be asked once a message."""
+        address = self._subjects.parse_command(received.subject)
+        if address is None or address.sender == SERVICE:
+            return None
+        wait_s = self._quotas.take(address.sender, received.ns / NANOSECONDS, cost_of(len(received.body)))
+        return self._refused(received, address.sender, wait_s) if wait_s else None
+
     def take(self, received: Received) -> Taken:
         """What a message says. The sender and the verb are those of the subject, which nats-server checked."""
         address = self._subjects.parse_command(received.subject)
         if address is None:
             return self._rejected(received, None, "", Refusal("no subject of a command", 400))
         reply_to = (received.headers or {}).get(REPLY_HEADER)
-        if address.sender != SERVICE:
-            wait_s = self._quotas.take(address.sender, received.ns / NANOSECONDS, cost_of(len(received.body)))
-            if wait_s:
-                return self._over_quota(received, reply_to, address.sender, wait_s)
         if reply_to is not None and not is_reply_subject(reply_to, address.sender):
             reason = f"{REPLY_HEADER} {reply_to[:80]!r} is not under the sender's own reply prefix"
             return self._rejected(received, None, address.sender, Refusal(reason, 400))
@@ -105,7 +104,8 @@ class Intake:
         reject = Reject(taken.received.subject, sender, reason, taken.received.body)
         return Taken(taken.received, taken.reply_to, reject=reject, refusal=refusal, command_id=taken.command_id)
 
-    def _over_quota(self, received: Received, reply_to: str | None, sender: str, wait_s: float) -> Taken:
+    def _refused(self, received: Received, sender: str, wait_s: float) -> Taken:
+        reply_to = (received.headers or {}).get(REPLY_HEADER)
         refusal = over_quota(sender, "commands", self._quotas.per_second, wait_s)
         reject = Reject(received.subject, sender, refusal.error, received.body, Kept.QUOTA)
         if reply_to is None or not is_reply_subject(reply_to, sender):

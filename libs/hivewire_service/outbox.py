@@ -134,9 +134,10 @@ class Outbox:
         self._unacked[event.seq] = None
         self._sent = event.seq
         subject = self._subjects.event(event.type, event.entity_id)
-        if not await self._bus.publish(subject, self._envelope(event), reply=f"{self._inbox}.{event.seq}"):
+        if await self._bus.publish(subject, self._envelope(event), reply=f"{self._inbox}.{event.seq}"):
+            self._told = max(self._told, event.seq)
+        else:
             self.fall_behind()
-        self._told = max(self._told, event.seq)
 
     async def _tell(self, event: StoredEvent) -> None:
         subject = self._subjects.event(event.type, event.entity_id)

@@ -211,6 +211,9 @@ class Service:
     def observe_soon(self, observation: Any) -> None:
         """The same for what comes in numbers and is not urgent: one turn takes all of a tenth of a second."""
         self._observations.append(observation)
+        self._take_soon()
+
+    def _take_soon(self) -> None:
         if self._waking_soon is None:
             self._waking_soon = asyncio.get_running_loop().call_later(OBSERVED_SOON_S, self._take_observations)
 
@@ -336,10 +339,14 @@ class Service:
         return first
 
     def _deliver(self, received: Received) -> None:
-        self._waiting.put(received)
+        over_quota = None if self._is_decided(received) else self._intake.over_quota(received)
+        self._waiting.put(over_quota or received)
         if received.seq:
             self._last_read = Place(received.stream_created, received.seq, received.ns)
-        self._wake.set()
+        if over_quota is None or not self._waiting.has_room:
+            self._wake.set()
+        else:
+            self._take_soon()
 
     # one turn ---------------------------------------------------------------------------------------
     async def _work(self, term: Term) -> None:
@@ -422,9 +429,9 @@ class Service:
             await self._wake.wait()
         await self._through()
         if not (
-            self._waiting
+            self._waiting.is_urgent
             or self._chores
-            or (self._observations and not self._waking_soon)
+            or ((self._observations or self._waiting) and not self._waking_soon)
             or self._silence_s
             or self._lost
             or self._poison

@@ -19,11 +19,12 @@ commit is awaited instead: whatever comes meanwhile goes into the same turn."""
 
 
 class Waiting:
-    """The commands that wait, in the order of the stream."""
+    """The commands that wait, in the order of the stream, with those among them that are refused for their sender's quota."""
 
     def __init__(self) -> None:
-        self._messages: deque[Received] = deque()
+        self._messages: deque[Received | Taken] = deque()
         self._bytes = 0
+        self._refused = 0
 
     def __bool__(self) -> bool:
         return bool(self._messages)
@@ -36,33 +37,47 @@ class Waiting:
     @property
     def is_much(self) -> bool:
         """Whether it should be decided while the turn before is being committed."""
-        return len(self._messages) >= AHEAD_COMMANDS_MIN or self._bytes >= AHEAD_BYTES_MIN
+        return len(self._messages) - self._refused >= AHEAD_COMMANDS_MIN or self._bytes >= AHEAD_BYTES_MIN
 
-    def put(self, received: Received) -> None:
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it is worth a turn by itself. What is refused waits for what others send: a flood makes no commits."""
+        return len(self._messages) > self._refused or not self.has_room
+
+    def put(self, message: Received | Taken) -> None:
         """Add what was read."""
-        self._messages.append(received)
-        self._bytes += len(received.body)
+        self._messages.append(message)
+        self._refused += isinstance(message, Taken)
+        self._bytes += _size(message)
 
     def clear(self) -> None:
         """Forget all of it: it will be read again."""
         self._messages.clear()
         self._bytes = 0
+        self._refused = 0
 
     def take(self, read: Callable[[Received], Taken | None], alone_until: int) -> list[Taken]:
         """Remove the next batch and return what `read` makes of it, without what it leaves out. A command up to the
-        sequence number `alone_until` is a batch by itself."""
+        sequence number `alone_until` is a batch by itself. What is refused takes nobody's place in it."""
         batch: list[Taken] = []
         commands, room = BATCH_COMMANDS_MAX, BATCH_BYTES_MAX
         while self._messages and commands and room > 0:
-            received = self._messages.popleft()
-            self._bytes -= len(received.body)
-            taken = read(received)
-            if taken is None:
-                continue
-            batch.append(taken)
-            if not taken.over_quota:  # who sends too much takes nobody's place in the batch
+            message = self._messages.popleft()
+            self._bytes -= _size(message)
+            if isinstance(message, Taken):
+                self._refused -= 1
+                batch.append(message)
+            else:
+                taken = read(message)
+                if taken is None:
+                    continue
+                batch.append(taken)
                 commands -= 1
-                room -= len(received.body)
-            if received.seq <= alone_until:
+                room -= len(message.body)
+            if batch[-1].received.seq <= alone_until:
                 break
         return batch
+
+
+def _size(message: Received | Taken) -> int:
+    return len(message.received.body if isinstance(message, Taken) else message.body)

@@ -162,7 +162,9 @@ def _beat(draft: Draft, state: State, fleet: Fleet, beat: Beat, now: datetime) -
             continue
         if (task.task_id, attempt.number) in listed:
             listed.discard((task.task_id, attempt.number))
-        elif now - attempt.sent_at >= RESEND_AFTER and fleet.present_instance(beat.agent_id) == beat.instance:
+        elif (beat.returned or now - attempt.sent_at >= RESEND_AFTER) and fleet.present_instance(
+            beat.agent_id
+        ) == beat.instance:
             attempt.sent_at = now
             draft.resend(task, attempt)
     for task_id, number in sorted(listed):

@@ -30,7 +30,7 @@ from hivewire_service.keyring import make_keys
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NODES = ("nats-1", "nats-2", "nats-3")
 REPLICAS = len(NODES)
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 POLL_S = 0.02
 
 

@@ -53,6 +53,9 @@ async def held(world: World) -> AsyncIterator[Held]:
         tasks = [await client.submit("hold", needs=["work"]) for _ in range(TASKS)]
         for _ in tasks:
             await asyncio.wait_for(running.get(), 20)
+        async with asyncio.timeout(20):
+            while {(await task.view()).status for task in tasks} != {"running"}:
+                await asyncio.sleep(0.05)
         yield Held([task.id for task in tasks], agent.instance, release)
         release.set()
         assert [await task.result(20) for task in tasks] == ["mine"] * TASKS
@@ -109,6 +112,17 @@ async def send(world: World, held: Held, count: int, midway: Callable[[], None] 
                 await clients[who].publish(world.subjects.command(BROKER, "report_batch", who), body)
         for client in clients.values():
             await client.flush()
+
+
+async def settled(database: asyncpg.Connection) -> None:
+    """Return when nothing more follows from what was sent before: what is held runs, and for the rest nobody was found."""
+    async with asyncio.timeout(20):
+        while await database.fetchval(
+            "SELECT count(*) FILTER (WHERE status = 'running') < $1 OR bool_or(status = 'pending' AND NOT unmatched) "
+            "OR bool_or(status = 'assigned') FROM task",
+            TASKS,
+        ):
+            await asyncio.sleep(0.05)
 
 
 async def state(database: asyncpg.Connection) -> dict[str, Any]:

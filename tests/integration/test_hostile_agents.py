@@ -11,13 +11,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from nats.aio.msg import Msg
 from tests.conftest import Hive, new_hive
 from tests.integration import forged, hostile
 from tests.integration.test_bad_input import World, environment, serve
 
 from e2e.up import free_port
 from hivewire.commands import CATALOGUE
-from hivewire.subjects import BROKER
+from hivewire.subjects import BROKER, Subjects
+from hivewire_service.bus import Bus
 from hivewire_service.embedded import Embedded
 
 
@@ -94,6 +96,7 @@ async def test_forged_reports_change_nothing_and_are_counted(world: Running):
 async def forge(world: Running, count: int, midway: Callable[[], None] = lambda: None) -> int:
     """Send so many forged reports while an agent holds tasks; the number of entries that tell of them."""
     async with database(world.hive) as rows, forged.held(world) as held:
+        await forged.settled(rows)
         before, (refused, entries) = await forged.state(rows), await forged.kept(rows)
         began_s = time.monotonic()
         await forged.send(world, held, count, midway)
@@ -126,3 +129,66 @@ async def probe(world: Running, *, agents: int, probes_each: int) -> hostile.Rep
         await hostile.canaries(service, world.hive.name, found)
     await world.does_work()
     return report
+
+
+HEADERS = (
+    b"X",
+    b"NATS/1.0",
+    b"NATS/1.0 \xff\xff\xff\r\n\r\n",
+    b"NATS/1.0 404 \xff\xfe\r\n\r\n",
+    b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 5\r\n\r\n",
+    b"\r\n\r\n",
+    b"\xff" * 30,
+    b"NATS/1.0\r\nHive-Reply: \xff\r\nHive-Reply\r\n: x\r\n\xff: y\r\n\r\n",
+)
+"""Header blocks as no client sends them. nats-server passes them on."""
+
+
+REPLIES = (b"\xff\xfe", b"_INBOX.eve.\xff", b"a\x0bb", b"a\x0cb", b"a\x00b", b"a\x85b", b"_INBOX.eve.\x1f")
+
+
+def lines(subject: str) -> Iterator[bytes]:
+    """What an agent may send of it on the wire."""
+    for block in HEADERS:
+        yield b"HPUB %s %d %d\r\n%s{}\r\n" % (subject.encode(), len(block), len(block) + 2, block)
+    for reply in REPLIES:
+        yield b"PUB %s %s 2\r\n{}\r\n" % (subject.encode(), reply)
+        yield b"HPUB %s %s 12 14\r\nNATS/1.0\r\n\r\n{}\r\n" % (subject.encode(), reply)
+
+
+async def test_words_of_any_bytes_neither_stop_nor_disconnect_who_hears_them(hive):
+    subjects = Subjects(hive.name)
+    bus = Bus(hive.nats_url, str(hive.credentials("service")), "service", "test")
+    await bus.connect()
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive(message: Msg) -> None:
+        heard.put_nowait(message.data)
+
+    await bus.client.subscribe(subjects.beats(), cb=receive)
+    await bus.client.flush()
+    await bus.client.flush()
+    eve = await hive.connect("agent", "eve")
+    sent = list(lines(subjects.beat("eve")))
+    for line in sent:
+        await eve._send_command(line)
+    await eve.publish(subjects.beat("eve"), b"the last")
+    await eve.flush()
+    said = [await asyncio.wait_for(heard.get(), 10) for _ in range(len(sent) + 1)]
+    assert said == [b"{}"] * len(sent) + [b"the last"]
+    assert bus.client.stats["reconnects"] == 0
+    await eve.close()
+    await bus.close()
+
+
+async def test_words_of_any_bytes_make_no_service_deaf(world: Running):
+    client = await world.hive.connect("agent", "eve")
+    own = (world.subjects.command(BROKER, "submit", "eve"), world.subjects.beat("eve"))
+    reads = [world.subjects.read(service, "rejects", "eve") for service in CATALOGUE]
+    for subject in (*own, *reads):
+        for line in lines(subject):
+            await client._send_command(line)
+    await client.flush()
+    await client.flush()
+    await client.close()
+    await world.listens()

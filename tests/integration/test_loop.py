@@ -399,6 +399,8 @@ async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
     hive, to_postgres = link
     async with running(hive) as world:
         for verb in ("start", "submit"):
+            while not world.service.owns():  # a load may take its time
+                await asyncio.sleep(0.05)
             to_postgres.forget()
             async with asyncio.timeout(25):
                 await world.reply_to_repeated(1, verb=verb)

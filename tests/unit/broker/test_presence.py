@@ -2,6 +2,7 @@
 
 import pytest
 
+from hivewire.inbox import Beat, Held
 from hivewire_broker.draft import Resend, TellCancel
 from hivewire_broker.fleet import AgentSeen
 from hivewire_broker.presence import FleetSeen
@@ -61,6 +62,15 @@ def test_a_resumed_agent_is_sent_all_that_is_open_for_it(hive):
     hive.take(Resend)
     hive.resume("ann")
     assert {(r.task_id, r.attempt, r.instance) for r in hive.take(Resend)} == {("t1", 1, "ann-1"), ("t2", 1, "ann-1")}
+
+
+def test_an_agent_that_was_connected_again_is_sent_what_it_does_not_hold(hive):
+    hive.spawn("ann", slots=2)
+    hive.submit("t1")
+    hive.submit("t2")
+    hive.take(Resend)
+    hive.see(Beat("ann", "ann-1", [Held("t1", 1)], returned=True))
+    assert [r.task_id for r in hive.take(Resend)] == ["t2"]
 
 
 def test_a_dispatch_that_no_beat_lists_is_sent_again_once_in_a_while(hive):

@@ -395,6 +395,16 @@ async def test_beats_say_what_is_held(fake, make):
     assert (beat.agent_id, beat.instance, beat.free_slots) == ("bob", agent.instance, 4)
 
 
+async def test_beats_say_when_the_connection_was_lost(fake, make):
+    agent = make()
+    async with agent:
+        await fake.until(lambda: bool(fake.beats))
+        assert not fake.beats[0].returned
+        await agent._session._connection._nats.force_reconnect()
+        await fake.until(lambda: len(fake.beats) > 1)
+    assert fake.beats[1].returned
+
+
 async def test_stopping_lets_handlers_end_within_the_grace(fake, make):
     agent, stopping = make(grace_s=10), asyncio.Event()
 

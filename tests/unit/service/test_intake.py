@@ -61,24 +61,25 @@ def test_a_misdirected_reply_is_answered_nowhere() -> None:
 
 def test_what_is_over_the_quota_is_refused_unread() -> None:
     strict = Intake(Subjects("hive"), BROKER, VERBS, commands_per_second=1.0)
-    body = b'{"id": "c7", "data": nonsense that is not looked at'
     headers = {REPLY_HEADER: "_INBOX.bob.1"}
 
-    def send(sender: str, ns: int, body: bytes = body) -> Taken:
-        return strict.take(Received("then", 1, ns, 0, f"hive.cmd.broker.cancel.{sender}", body, headers))
+    def send(sender: str, ns: int = 1, body: bytes = b"nonsense that is not looked at") -> Taken | None:
+        return strict.over_quota(Received("then", 1, ns, 0, f"hive.cmd.broker.cancel.{sender}", body, headers))
 
-    assert [send("bob", 1).over_quota for _ in range(4)] == [False, False, False, True]
-    refused = send("bob", 1, codec.encode(Envelope(id="c8", type="broker.cancel", source="/")))
+    assert [send("bob") is None for _ in range(4)] == [True, True, True, False]
+    refused = send("bob", body=codec.encode(Envelope(id="c8", type="broker.cancel", source="/")))
+    assert refused is not None
     assert refused.refusal is not None
     assert refused.reject is not None
     assert (refused.refusal.status, refused.command_id, refused.reply_to) == (429, "c8", "_INBOX.bob.1")
     assert refused.refusal.detail["retry_after_s"] > 0
     assert (refused.reject.kind, refused.reject.sender) == (Kept.QUOTA, "bob")
-    assert not send("ann", 1).over_quota
-    assert send("ann", 1).reply_to is None  # the inbox is bob's
-    assert send("ann", 1).reply_to is None
-    assert not send("bob", 5 * 10**9).over_quota  # what counts is when the server stored it
-    assert not any(send("service", 1).over_quota for _ in range(9))
+    others = [send("ann") for _ in range(4)]  # bob's bucket is not hers, and his inbox neither
+    assert others[:3] == [None] * 3
+    assert others[3] is not None
+    assert others[3].reply_to is None
+    assert send("bob", ns=9 * 10**9) is None  # what counts is when the server stored it
+    assert not any(send("service") for _ in range(9))
 
 
 def test_a_command_that_failed_keeps_its_bytes() -> None:
