@@ -37,8 +37,10 @@ Listener = Callable[[str, bytes], None]
 IN_FLIGHT_MAX = 4_096
 """Awaited requests of one connection; more wait for their turn, so that a flood of them stays in its sender."""
 CONNECT_TIMEOUT_S = 2.0
-PING_INTERVAL_S = 10
+PING_INTERVAL_S = 3
 PINGS_OUTSTANDING_MAX = 2
+"""A connection on which the third ping is due and none was answered is left: before whoever hears nothing of an agent
+takes it for lost, even if its last beat was an interval ago."""
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 5.0
 JETSTREAM_S_MAX = 2.0

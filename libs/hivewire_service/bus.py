@@ -42,7 +42,7 @@ API_TIMEOUT_S = 2.0
 """A stream without a leader does not answer. It is asked again, so that its new leader is found soon."""
 CONNECT_PATIENCE_S = 5.0
 """A service that finds no server in this time ends, and says so; its supervisor starts it again."""
-PING_INTERVAL_S = 5
+PING_INTERVAL_S = 3
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0

@@ -106,6 +106,7 @@ class _Renewal:
         self.renewed_s = time.monotonic()
         """When it was renewed last."""
         self._connection: asyncpg.Connection | None = None
+        self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._renewing = self._loop.create_task(self._renew())
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -115,6 +116,7 @@ class _Renewal:
 
     def stop(self) -> None:
         """Returns when the thread has ended; that does not wait for Postgres."""
+        self._stopping = True  # whatever becomes of the cancellation
         with contextlib.suppress(RuntimeError):  # the loop is closed: the thread ended by itself
             self._loop.call_soon_threadsafe(self._renewing.cancel)
         self._thread.join()
@@ -125,7 +127,7 @@ class _Renewal:
 
     async def _renew(self) -> None:
         try:
-            while await self._is_renewed():  # noqa: ASYNC110  # nobody else tells
+            while await self._is_renewed() and not self._stopping:  # noqa: ASYNC110  # nobody else tells
                 await asyncio.sleep(self._lease_s / 3)
         finally:
             self._hang_up()

@@ -33,7 +33,15 @@ TURN_TIMEOUT_S = 10.0
 DROP_LOCK_MS = 200
 LEASE_OVER = "HW001"
 """SQLSTATE of `hold_lease`."""
-CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+CONNECTION_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    TimeoutError,
+)
+_DISTURBED = "cannot switch to state"
+"""How asyncpg says that Postgres took its leave of a connection between two steps of a statement."""
 
 # Connection, transaction rollback, resources, lock, operator, system: the database's troubles, not the batch's.
 _PASSING_SQLSTATES = ("08", "25", "40", "53", "55", "57", "58")
@@ -48,6 +56,8 @@ def is_passing(error: BaseException) -> bool:
     """Whether an error says something about the connection or the server, and nothing about what was written."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
+    if isinstance(error, asyncpg.InternalClientError):
+        return str(error).startswith(_DISTURBED)
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)
     return isinstance(error, (OSError, TimeoutError, Fenced))

@@ -97,6 +97,16 @@ def test_what_ends_is_started_again(own_up: Up, exec_agent):
     assert own_up.json("events", "--type", "agent.crashed") == []
 
 
+def test_a_postgres_that_waits_for_its_clients_to_go_does_not_wait_for_ever(own_up: Up):
+    own_up.start()
+    victim = own_up.service("postgres")
+    victim.terminate()
+    gone, _ = psutil.wait_procs([victim], 30)
+    assert gone
+    eventually(lambda: own_up.pid("postgres") != victim.pid)
+    own_up.run("submit", "anything", "--needs", "nobody")
+
+
 def test_secrets_are_told_to_nobody(up: Up):
     secrets = {(up.data / "keys" / "postgres-password").read_text()}
     shown = " ".join(up.addresses) + up.log()

@@ -192,10 +192,11 @@ class Run:
                     await probe
 
     async def _probe(self, client: Client) -> None:
+        """How long it takes until all is well. Further strikes may come meanwhile: only the test's own time is a bound."""
         struck = time.monotonic()
         for service in SERVICES:
-            await client.connection.read(service, "rejects", Listing(1), Page, timeout_s=PATIENCE_S)
-        await client.ended(await self._submit(client, 0), PATIENCE_S)
+            await client.connection.read(service, "rejects", Listing(1), Page, timeout_s=None)
+        await client.ended(await self._submit(client, 0))
         self.outcome.recovery_s.append(time.monotonic() - struck)
 
     async def _count(self, database: asyncpg.Connection) -> None:

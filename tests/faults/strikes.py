@@ -46,8 +46,15 @@ def killed(process: str) -> Fault:
 
 
 def terminated(process: str) -> Fault:
-    """SIGTERM, after which it ends in its own way."""
-    return sent(process, signal.SIGTERM)
+    """SIGTERM, after which it ends in its own way. The strike is over when it has."""
+    asked = sent(process, signal.SIGTERM)
+
+    def strike(up: Up) -> None:
+        before = up.pid(process)
+        asked.strike(up)
+        eventually(lambda: not psutil.pid_exists(before))
+
+    return Fault(asked.name, strike)
 
 
 def paused(process: str, seconds: float) -> Fault:

@@ -130,6 +130,19 @@ async def test_a_killed_server_comes_back_on_its_port(tmp_path, name):
         assert await query(stack, "SELECT 1") == 1
 
 
+async def test_a_nats_server_without_room_is_known_by_its_log(tmp_path):
+    async with Embedded(tmp_path / "data") as stack:
+        assert not stack.nats.ran_out_of_room()
+        log = stack.folder.log("nats-server")
+        with log.open("a") as file:
+            file.write("[ERR] JetStream failed to store a msg: write 1.blk: no space left on device\n")
+        assert stack.nats.ran_out_of_room()
+        assert not stack.nats.ran_out_of_room()
+        stack.folder.log("nats-server").write_text("no space left on device\n")  # shortened meanwhile
+        assert stack.nats.ran_out_of_room()
+        assert stack.nats.has_room()
+
+
 async def test_the_accounts_survive_the_loss_of_jetstreams_store(tmp_path):
     async with Embedded(tmp_path / "data") as stack:
         file = tmp_path / "service.creds"

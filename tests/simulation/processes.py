@@ -210,7 +210,7 @@ class _RenewalTask(_Renewal):
 
     def __init__(self, store: Store, term: Term, lease_s: float, lost: Callable[[bool], None]) -> None:
         self._store, self._term, self._lease_s, self._lost = store, term, lease_s, lost
-        self._connection = None
+        self._connection, self._stopping = None, False
         self.renewed_s = time.monotonic()
 
     def start(self) -> None:

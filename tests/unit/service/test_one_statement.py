@@ -1,7 +1,7 @@
 """Many writes become one statement with one list of arguments."""
 
 from hivewire_service.core import Write
-from hivewire_service.store import as_one, is_passing, storable
+from hivewire_service.store import as_one, storable
 
 
 def test_parameters_are_numbered_through() -> None:
@@ -25,9 +25,3 @@ def test_no_writes() -> None:
 
 def test_texts_of_unknown_origin_can_be_stored() -> None:
     assert storable("a\0b\ud800") == "a\\0b\\ud800"
-
-
-def test_what_says_nothing_of_the_batch() -> None:
-    assert is_passing(ConnectionResetError())
-    assert is_passing(TimeoutError())
-    assert not is_passing(ZeroDivisionError())
