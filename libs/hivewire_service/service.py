@@ -24,15 +24,15 @@ from typing import Any, TypeVar
 import structlog
 
 from hivewire import limits, tracing
-from hivewire.commands import command_type
 from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.audit import Audit
-from hivewire_service.bus import TRANSIENT, Bus, Place, Received, next_seq
+from hivewire_service.bus import TRANSIENT, Bus
 from hivewire_service.clock import Clock
 from hivewire_service.core import Core, Rows
 from hivewire_service.health import Health
 from hivewire_service.hearing import Hearing
+from hivewire_service.inflow import Inflow
 from hivewire_service.intake import Intake, Taken
 from hivewire_service.lease import Lease, Term
 from hivewire_service.outbox import Outbox
@@ -49,10 +49,9 @@ from hivewire_service.store import (
     Unit,
     is_passing,
 )
-from hivewire_service.topology import NANOSECONDS, StreamState, command_stream
+from hivewire_service.topology import command_stream
 from hivewire_service.turn import BatchFailed, Chore, Deciding, Turn
 from hivewire_service.upkeep import SILENCE_S_MIN, Pulse, purge
-from hivewire_service.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -63,8 +62,6 @@ WATERMARK_EVERY_S = 1.0
 OBSERVED_SOON_S = 0.1
 TERM_PAUSE_FIRST_S = 0.1
 TERM_PAUSE_S_MAX = 5.0
-NONE_ALONE = -1
-"""Commands of the stream have numbers from 1 on, those heard directly have 0."""
 HEALTHY_S = 30.0
 """A term that lasted so long, or that decided a command, had begun well."""
 
@@ -122,11 +119,11 @@ class Service:
         self._lease = lease
         self._health = health
         self._replicas = stream_replicas
-        self._intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
+        intake = Intake(subjects, name, parts.core.verbs, commands_per_second)
+        self._inflow = Inflow(bus, intake, lambda: self._position, self._arrived)
         self._deciding = Deciding(parts.core, subjects, name)
         self._audit = Audit()
         self._wake = asyncio.Event()
-        self._waiting = Waiting()
         self._observations: deque[Any] = deque()
         self._chores: deque[Chore] = deque()
         self._waking_soon: asyncio.TimerHandle | None = None
@@ -139,10 +136,7 @@ class Service:
         self._owns = False
         self._position = Position()
         self._committed = Position()
-        self._last_read = Place()
         self._committed_s = time.monotonic()
-        self._one_by_one_until = NONE_ALONE
-        self._poison: Taken | None = None
         self._committing: asyncio.Task[None] | None = None
         self._outbox: Outbox
         self._reader: Hearing
@@ -213,6 +207,12 @@ class Service:
         self._observations.append(observation)
         self._take_soon()
 
+    def _arrived(self, *, soon: bool) -> None:
+        if soon:
+            self._take_soon()
+        else:
+            self._wake.set()
+
     def _take_soon(self) -> None:
         if self._waking_soon is None:
             self._waking_soon = asyncio.get_running_loop().call_later(OBSERVED_SOON_S, self._take_observations)
@@ -274,9 +274,7 @@ class Service:
         """Take note of what ended a term, so that the next one goes around it."""
         if isinstance(error, BatchFailed):
             log.error("batch failed, repeating it one by one", service=self.name, error=str(error))
-            self._one_by_one_until = max(taken.received.seq for taken in error.batch)
-            if len(error.batch) == 1:
-                self._poison = self._intake.failed(error.batch[0], error.cause)
+            self._inflow.set_back(error)
         elif isinstance(error, Fenced):
             log.warning("lease lost, standing by", service=self.name)
         elif isinstance(error, (*TRANSIENT, *CONNECTION_ERRORS)):
@@ -310,19 +308,17 @@ class Service:
         await self._rows.load(connection, now)
         await self.store.add_event_partitions(now)
         self.core.extend(term.vacant_s, now)
-        self._waiting.clear()
+        self._inflow.begin()
         self._observations.clear()
         self._chores.clear()
-        position = self._position
-        self._last_read = Place(position.stream_created, position.command_seq, position.command_ns)
-        self._outbox = Outbox(self.bus, self.store, self.subjects, position, self._replicas, self.clock.now)
+        self._outbox = Outbox(self.bus, self.store, self.subjects, self._position, self._replicas, self.clock.now)
         self._reader = Hearing(
             self.bus,
             stream=lambda: self.bus.ensure_stream(command_stream(self.subjects, self.name, self._replicas)),
             filter_subject=self.subjects.commands_of(self.name),
-            start=self._start_reading,
-            deliver=self._deliver,
-            room=lambda: self._waiting.has_room,
+            start=self._inflow.first_seq,
+            deliver=self._inflow.deliver,
+            room=lambda: self._inflow.waiting.has_room,
             silence=self.silence,
             directly=self.subjects.commands_of(self.name),
         )
@@ -330,23 +326,6 @@ class Service:
         # What was loaded stays: no later collection has to look at it.
         gc.collect()
         gc.freeze()
-
-    # reading ----------------------------------------------------------------------------------------
-    async def _start_reading(self, stream: StreamState) -> int:
-        first = await next_seq(self.bus, stream, self._last_read)
-        if first != self._last_read.seq + 1:
-            self._waiting.clear()
-        return first
-
-    def _deliver(self, received: Received) -> None:
-        over_quota = None if self._is_decided(received) else self._intake.over_quota(received)
-        self._waiting.put(over_quota or received)
-        if received.seq:
-            self._last_read = Place(received.stream_created, received.seq, received.ns)
-        if over_quota is None or not self._waiting.has_room:
-            self._wake.set()
-        else:
-            self._take_soon()
 
     # one turn ---------------------------------------------------------------------------------------
     async def _work(self, term: Term) -> None:
@@ -365,7 +344,7 @@ class Service:
         if self._lost:
             raise Fenced(f"{self.name}: another owner has the lease")
         chore = self._chores.popleft() if self._chores else None
-        turn = Turn(self.clock.now(), self._position.event_seq, [] if chore else self._take_waiting(), chore)
+        turn = Turn(self.clock.now(), self._position.event_seq, [] if chore else self._inflow.take(), chore)
         await self._reader.resume()
         try:
             await self._decide(turn)
@@ -408,7 +387,7 @@ class Service:
             self._decided = self._decided or bool(turn.taken)
         self._count(turn)
         if tracing.enabled():
-            self._trace(turn)
+            turn.trace(self.name)
         await self._publish(turn)
         if turn.chore is not None and not turn.chore.done.done():
             turn.chore.done.set_result(bool(turn.stored or turn.records))
@@ -423,18 +402,17 @@ class Service:
         """Wait for input, for a deadline, or for a watermark that is worth writing down; while a commit is under way,
         for its end, or for so much input that deciding it need not wait."""
         while self._committing is not None and not self._committing.done():
-            if self._waiting.is_much and not (self._chores or self._poison or self._lost):
+            if self._inflow.is_much and not (self._chores or self._lost):
                 return
             self._wake.clear()
             await self._wake.wait()
         await self._through()
         if not (
-            self._waiting.is_urgent
+            self._inflow.is_urgent
             or self._chores
-            or ((self._observations or self._waiting) and not self._waking_soon)
+            or ((self._observations or self._inflow.waiting) and not self._waking_soon)
             or self._silence_s
             or self._lost
-            or self._poison
         ):
             self._wake.clear()
             due = self.core.next_due()
@@ -447,22 +425,6 @@ class Service:
                 timer = asyncio.get_running_loop().call_later(min(pause_s, IDLE_S_MAX), self._wake.set)
                 await self._wake.wait()
                 timer.cancel()
-
-    def _take_waiting(self) -> list[Taken]:
-        if self._poison is not None:
-            poison, self._poison = self._poison, None
-            return [poison]
-        batch = self._waiting.take(self._read, alone_until=self._one_by_one_until)
-        if any(taken.received.seq > self._one_by_one_until for taken in batch):
-            self._one_by_one_until = NONE_ALONE
-        return batch
-
-    def _read(self, received: Received) -> Taken | None:
-        return None if self._is_decided(received) else self._intake.take(received)
-
-    def _is_decided(self, received: Received) -> bool:
-        position = self._position
-        return received.stream_created == position.stream_created and received.seq <= position.command_seq
 
     async def _decide(self, turn: Turn) -> None:
         if turn.chore is not None:
@@ -541,17 +503,6 @@ class Service:
         except CONNECTION_ERRORS as error:
             log.warning("inbox messages not sent, they follow on the next beats", error=str(error))
         await self._outbox.publish(turn.stored)
-
-    def _trace(self, turn: Turn) -> None:
-        """A span for each command, from when it was taken up until it was committed."""
-        since_ns = int(turn.now.timestamp() * NANOSECONDS)
-        for command in (taken.command for taken in turn.taken if taken.command):
-            what = command_type(self.name, command.verb)
-            batch: dict[str, str | int] = {
-                "messaging_message_id": command.id,
-                "messaging_batch_message_count": len(turn.taken),
-            }
-            tracing.record(what, command.traceparent, since_ns, **batch)
 
     def _count(self, turn: Turn) -> None:
         turn.count(self.name)

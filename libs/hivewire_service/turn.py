@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hivewire import codec
+from hivewire import codec, tracing
+from hivewire.commands import command_type
 from hivewire.events import Event
 from hivewire.events.kept import Snapshot
 from hivewire.subjects import Subjects
@@ -17,6 +18,7 @@ from hivewire_service.core import Command, Core, Kept, Refusal, Step
 from hivewire_service.intake import Taken, encode_reply, rejects_of, reply_envelope
 from hivewire_service.retention import Decide
 from hivewire_service.store import Outcome, Reject, StoredEvent
+from hivewire_service.topology import NANOSECONDS
 
 
 class BatchFailed(Exception):
@@ -67,6 +69,16 @@ class Turn:
         over_quota = sum(reject.kind is Kept.QUOTA for reject in self.rejects)
         if over_quota:
             metrics.OVER_QUOTA.labels(service, "command").inc(over_quota)
+
+    def trace(self, service: str) -> None:
+        """A span for each command, from when it was taken up until it was committed."""
+        since_ns = int(self.now.timestamp() * NANOSECONDS)
+        for command in (taken.command for taken in self.taken if taken.command):
+            batch: dict[str, str | int] = {
+                "messaging_message_id": command.id,
+                "messaging_batch_message_count": len(self.taken),
+            }
+            tracing.record(command_type(service, command.verb), command.traceparent, since_ns, **batch)
 
 
 class Deciding:
