@@ -74,7 +74,8 @@ async def test_a_restored_hive_is_the_one_that_was_backed_up(hive, backup, elsew
     connection = await asyncpg.connect(elsewhere, server_settings={"search_path": hive.name})
     assert await fold.differences(connection) == []
     await connection.execute(
-        "INSERT INTO reject (service, subject, sender, reason, body, rejected_at) VALUES ('b', 's', 's', 'r', '', now())"
+        "INSERT INTO reject (service, subject, sender, reason, body, rejected_at, last_at) "
+        "VALUES ('b', 's', 's', 'r', '', now(), now())"
     )
     await connection.close()
 

@@ -64,6 +64,7 @@ async def until_direct(world: Running, wanted: bool) -> None:
     async with asyncio.timeout(20):
         while world.service._reader.is_direct is not wanted:
             await asyncio.sleep(0.02)
+        await world.service.bus.round_trip(5)  # the server knows it too
 
 
 async def until_read(world: Running) -> None:

@@ -1,5 +1,6 @@
 """The simulation finds what it is there to find: each of these builds lacks one thing that the promises rest on."""
 
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -7,9 +8,13 @@ from hivewire_service.outbox import Outbox
 from hivewire_service.service import Service
 from hivewire_service.store import Store, Unit
 from simulation.hive import Failed, run
+from simulation.paused_owner import PausedOwner
 from simulation.postgres.database import Database
 
 SEEDS = range(40)
+
+WRITES_BEGIN = 550
+"""The step from which on an owner has something to commit in seed 0."""
 
 
 def found() -> str:
@@ -22,13 +27,25 @@ def found() -> str:
     return "nothing"
 
 
+def found_by_pauses() -> str:
+    """The same for an owner that is paused beyond its lease, at one step after the other."""
+    for PausedOwner.paused_at in count(WRITES_BEGIN):
+        try:
+            outcome = run(0, PausedOwner)
+        except Failed as failed:
+            return str(failed)
+        if PausedOwner.paused_at >= outcome.steps:
+            return "nothing"
+    return ""
+
+
 def test_an_intact_build_passes_the_same_seeds_first() -> None:
     run(SEEDS[0])
 
 
 def test_a_build_without_the_fence_is_caught() -> None:
     with patch.object(Database, "hold_lease", lambda *_: None):
-        text = found()
+        text = found_by_pauses()
     assert "follows event" in text or "says its last event is" in text
 
 

@@ -59,8 +59,11 @@ def to_json(value: Any) -> str:
 
 
 def _json_of(value: Any) -> Any:
+    """A moment as Postgres writes it, whose fraction of a second ends with its last digit that is not zero."""
     if isinstance(value, datetime):
-        return value.isoformat()
+        whole, _, fraction = value.isoformat(timespec="microseconds").partition(".")
+        digits, zone = fraction[:6].rstrip("0"), fraction[6:]
+        return f"{whole}.{digits}{zone}" if digits else whole + zone
     raise TypeError(f"{value!r} as JSON")
 
 
