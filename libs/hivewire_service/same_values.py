@@ -12,7 +12,7 @@ from functools import cache
 from hivewire_service.core import Write
 
 ROWS_MIN = 20
-"""Below this, and above one row, the arrays cost less than one more statement that Postgres has to know."""
+"""Below this the arrays cost less than one more statement that Postgres has to know."""
 VARIANTS_MAX = 4
 """Of one statement. Each has to be parsed and planned, and is kept by the connection."""
 GAIN_MIN = 3
@@ -22,16 +22,26 @@ _UNNEST = re.compile(r"FROM\s+unnest\(([^()]*)\)\s*AS new \(([^()]*)\)")
 _ARRAY = re.compile(r"\$(\d+)::(\w+)\[\]")
 
 
-def sent_once(write: Write) -> Write:
-    """The same write, with columns that have one value as single parameters. The numbers of the parameters stay."""
-    shape = _shape(write.sql)
-    if shape is None:
-        return write
+def sent_once(writes: Iterable[Write]) -> list[Write]:
+    """The same writes, with columns that have one value as single parameters. The numbers of the parameters stay.
+
+    Single rows go without arrays only if all of them are single: each mixture would be one more statement to be known.
+    """
+    shaped = [(write, _shape(write.sql)) for write in writes]
+    single = all(shape is None or len(write.arguments[shape.indexes[0]]) == 1 for write, shape in shaped)
+    return [
+        write
+        if shape is None
+        else _with_singles(write, shape.one_row, frozenset(shape.indexes))
+        if single
+        else _with_fewer_values(write, shape)
+        for write, shape in shaped
+    ]
+
+
+def _with_fewer_values(write: Write, shape: "_Shape") -> Write:
     columns = [write.arguments[index] for index in shape.indexes]
-    rows = len(columns[0])
-    if rows == 1:
-        return _with_singles(write, shape.one_row, frozenset(shape.indexes))
-    if rows < ROWS_MIN:
+    if len(columns[0]) < ROWS_MIN:
         return write
     same = frozenset(index for index, column in zip(shape.indexes, columns, strict=True) if _has_one_value(column))
     single = shape.variant(same)

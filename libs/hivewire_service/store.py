@@ -202,11 +202,8 @@ class Store:
         if self._owner is None or self._owner.is_closed():
             # Its statements name rows by their keys. Tables that grew since they were last analysed tempt the planner to
             # read them whole, for a batch of updates.
-            # Planning a commit anew would take as long as doing it, and come to the same plan.
             self._owner = await self.connect(
-                idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS),
-                enable_seqscan="off",
-                plan_cache_mode="force_generic_plan",
+                idle_in_transaction_session_timeout=str(IDLE_IN_TRANSACTION_MS), enable_seqscan="off"
             )
         return self._owner
 
@@ -295,8 +292,8 @@ class Store:
         Raises:
             Fenced: the lease has another epoch.
         """
-        writes = [*unit.writes, *self._history(unit), self._position(unit.position)]
-        statement = as_one(map(sent_once, writes), Write(SQL.hold_lease, (self.service, epoch)))
+        writes = [*sent_once(unit.writes), *sent_once(self._history(unit)), self._position(unit.position)]
+        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments, timeout=TURN_TIMEOUT_S)
