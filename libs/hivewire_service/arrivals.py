@@ -123,9 +123,37 @@ class Arriving(H11Protocol):
 
 
 class Framed(WebSocketsSansIOProtocol):
-    """A WebSocket that keeps nothing of empty fragments: their number has no bound as their size has."""
+    """A WebSocket whose peer cannot keep us busy without saying anything: the size of a message has a bound, the number of
+    its fragments, and of pings, gets one here."""
+
+    idle_frames_max: ClassVar[int] = limits.WEBSOCKET_IDLE_FRAMES_MAX
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle_frames = 0
 
     def handle_cont(self, event: Frame) -> None:
-        """Take a fragment."""
+        """Take a fragment; nothing is kept of empty ones."""
+        self._count()
         if event.data or event.fin:
             super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer."""
+        self._count()
+        super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Pass it over."""
+        self._count()
+        super().handle_pong(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole."""
+        self._idle_frames = 0
+        super().send_receive_event_to_app()
+
+    def _count(self) -> None:
+        self._idle_frames += 1
+        if self._idle_frames > self.idle_frames_max:
+            self.transport.abort()

@@ -123,7 +123,7 @@ QUERIES = (
     "1e999",
     "NaN",
     "-1",
-    "a" * 100_000,
+    "a" * 60_000,
     "%ED%A0%80",
     "&&&==",
     "0001-01-01",
@@ -380,7 +380,7 @@ async def _goes_on_or_is_closed(bridge: ClientConnection, *frames: Frame, reserv
             while True:
                 await bridge.recv()
     except ConnectionClosed:
-        assert bridge.close_code not in (1011, 1012), frames[0].opcode
+        assert bridge.close_code not in (1011, 1012), frames[0].opcode  # 1006: cut off
 
 
 async def _deflated(door: Door) -> int:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
 
-from hivewire_service.arrivals import Arriving
+from hivewire_service.arrivals import Arriving, Framed
 from hivewire_service.health import serving
 
 DRIP_S = 0.05
@@ -121,6 +123,31 @@ async def test_a_body_that_turns_into_nonsense_ends_the_connection_and_raises_no
         answer = await read_slowly(reader)
     assert answer == b"" or answer.split()[1] == status
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def hears_all(_scope, receive, send) -> None:
+    """A WebSocket that says what it hears."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.CONT])
+async def test_frames_that_say_nothing_are_bounded_between_two_messages(
+    opcode: Opcode, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Framed, "idle_frames_max", 20)
+    empty = Frame(opcode, b"", fin=opcode is not Opcode.CONT).serialize(mask=True)
+    begin, end = Frame(Opcode.TEXT, b"a", fin=False).serialize(mask=True), Frame(Opcode.CONT, b"b").serialize(mask=True)
+    async with serving(hears_all, 0, frame_bytes_max=1_000) as port, connect(f"ws://127.0.0.1:{port}/") as socket:
+        for _ in range(3):  # each message starts anew
+            socket.transport.write(begin + 15 * empty + end)
+            assert await socket.recv() == "ab"
+        socket.transport.write(begin + 30 * empty + end)
+        async with asyncio.timeout(20):
+            await socket.wait_closed()
+        assert socket.close_code == 1006
 
 
 async def test_connections_beyond_the_places_of_an_address_are_refused(monkeypatch: pytest.MonkeyPatch):
