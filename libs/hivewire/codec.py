@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _SUSPECT: Final = (b"\\u", b"0001-", b"9999-")
 """Without one of these, pure ASCII holds nothing that only a look at each value would find."""
+REASON_CHARS_MAX: Final = 300
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(Envelope)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -96,11 +97,18 @@ def _decode(decode: msgspec.json.Decoder[T], body: bytes, what: str) -> T | Malf
     try:
         return decode.decode(body)
     except msgspec.DecodeError as error:
-        return Malformed(f"{what}: {error}")
+        return Malformed(f"{what}: {_in_one_line(str(error))}")
     except RecursionError:
         return Malformed(f"{what}: nested too deeply")
     except ValueError as error:
-        return Malformed(f"{what}: {error}")
+        return Malformed(f"{what}: {_in_one_line(str(error))}")
+
+
+def _in_one_line(reason: str) -> str:
+    """A reason as people can read it: msgspec quotes names of fields and tags as they came, however long."""
+    if len(reason) > REASON_CHARS_MAX:
+        reason = f"{reason[: REASON_CHARS_MAX // 2]}...{reason[-REASON_CHARS_MAX // 2 :]}"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in reason)
 
 
 def _unfit_bytes(body: bytes) -> str | None:
