@@ -132,9 +132,10 @@ HTTP_BODY_S_MAX: Final = 60.0
 """From the head to the end of the body: the largest that is taken needs 16 KiB a second."""
 HTTP_CONNECTIONS_MAX: Final = 10_000
 """Connections at once, bridges among them, and half as many of one address, which may be a proxy's. Each costs some ten
-KiB, and what a request or a slow reader holds. Where fewer files may be open, it is half of those."""
-WEBSOCKET_IDLE_FRAMES_MAX: Final = 1_000
-"""Pings, pongs and fragments between two whole messages; beyond it they only keep us busy. Clients ping every 20 seconds."""
+KiB, and what a request or a slow reader holds. Where the system lets fewer files be open, it is half of those."""
+WEBSOCKET_IDLE_FRAMES_MAX: Final = 10_000
+"""Pings, pongs and fragments between two whole messages; beyond it they only keep us busy. The largest message may come in
+fragments of 100 bytes."""
 REGISTER_S_MAX: Final = 10.0
 """Until a bridge has proven who it is."""
 

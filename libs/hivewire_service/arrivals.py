@@ -4,6 +4,7 @@ uvicorn waits for ever for the first request's head, for any body, and for the r
 """
 
 import asyncio
+import contextlib
 import resource
 from collections import Counter
 from typing import Any, ClassVar, Final
@@ -22,10 +23,20 @@ _TOO_SLOW: Final = '{"error":"the request did not arrive whole in time: send it 
 _TOO_MANY: Final = '{"error":"too many connections are open: close some, or come again","detail":{}}'
 
 
-def connections_max() -> int:
-    """As many as `limits` says, and at most half of the files that this process may open: Postgres and NATS need some."""
+def make_room() -> None:
+    """Let this process open as many files as all connections need, and as many again, as far as it may."""
+    wanted = 2 * limits.HTTP_CONNECTIONS_MAX
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError):  # there are systems that allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _places(wanted: int) -> int:
+    """So many connections, and at most half of the files that this process may open: Postgres and NATS need some."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limits.HTTP_CONNECTIONS_MAX if files < 0 else min(limits.HTTP_CONNECTIONS_MAX, files // 2)
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, files // 2)
 
 
 class Arriving(H11Protocol):
@@ -36,7 +47,7 @@ class Arriving(H11Protocol):
 
     head_s_max: ClassVar[float] = limits.HTTP_HEAD_S_MAX
     body_s_max: ClassVar[float] = limits.HTTP_BODY_S_MAX
-    connections_max: ClassVar[int] = connections_max()
+    connections_max: ClassVar[int] = limits.HTTP_CONNECTIONS_MAX
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -83,7 +94,7 @@ class Arriving(H11Protocol):
 
     def _is_one_too_many(self) -> bool:
         """Whether all places are taken, or this address has half of them: then it leaves the rest to others."""
-        places = self.connections_max
+        places = _places(self.connections_max)
         if len(self.connections) > places:
             return True
         if len(self.connections) <= places // 2 or self.client is None:

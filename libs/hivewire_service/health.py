@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from hivewire.errors import HivewireError
 from hivewire.tls import Tls
-from hivewire_service.arrivals import Arriving, Framed
+from hivewire_service.arrivals import Arriving, Framed, make_room
 
 Role = Literal["owner", "standby", "door"]
 Check = Callable[[], Awaitable[bool]]
@@ -128,6 +128,7 @@ async def serving(
         BadUsage: the certificate or its key cannot be used.
     """
     secured = tls.server_context() if tls else None
+    make_room()
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,

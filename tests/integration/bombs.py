@@ -280,8 +280,8 @@ async def at_http(door: Door, values: Bombs, one_in: int) -> int:
             if route.action.parameters is not None:
                 for field in msgspec.structs.fields(route.action.parameters):
                     for value in QUERIES[::one_in]:
-                        answer = await boss.request(route.method, f"{path}?{field.encode_name}={value}")
-                        assert answer.status_code < 500, (path, value[:200], answer.text)
+                        async with boss.stream(route.method, f"{path}?{field.encode_name}={value}") as answer:
+                            assert answer.status_code < 500, (path, value[:200])  # a stream of events has no end
                         thrown += 1
     return thrown
 

@@ -1,6 +1,7 @@
 """Whoever asks slowly, without an end, or by too many connections is refused, and holds nothing for ever."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
-from hivewire_service.arrivals import Arriving, Framed
+from hivewire_service.arrivals import Arriving, Framed, make_room
 from hivewire_service.health import serving
 
 DRIP_S = 0.05
@@ -123,6 +124,22 @@ async def test_a_body_that_turns_into_nonsense_ends_the_connection_and_raises_no
         answer = await read_slowly(reader)
     assert answer == b"" or answer.split()[1] == status
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_there_are_fewer_places_where_fewer_files_may_be_open(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    async with serving(reads_all, 0) as port, calling(port), calling(port), calling(port) as (reader, _):
+        assert (await read_slowly(reader)).startswith(b"HTTP/1.1 503 ")
+
+
+def test_as_many_files_may_be_open_as_are_needed(monkeypatch: pytest.MonkeyPatch):
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: made.append(limit))
+    for soft, hard in ((1_024, 4_096), (1_024, resource.RLIM_INFINITY), (1_000_000, 1_000_000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=(soft, hard): limit)
+        make_room()
+    assert made == [(4_096, 4_096), (20_000, resource.RLIM_INFINITY)]
 
 
 async def hears_all(_scope, receive, send) -> None:
