@@ -33,8 +33,8 @@ from hivewire_agent_gateway.door.routes import ROUTES
 from hivewire_agent_gateway.door.table import API
 from hivewire_service.core import Kept
 
-GROWTH_BYTES_MAX = 384 * 1024 * 1024
-"""No service grows by as much, whatever is thrown: what it reads ahead, and what it keeps of a turn, is bounded."""
+GROWTH_BYTES_MAX = 128 * 1024 * 1024
+"""No service grows by as much, whatever is thrown: three times what it was seen to."""
 ANSWER_S_MAX = 60
 MiB = 2**20
 
