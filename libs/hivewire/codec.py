@@ -7,7 +7,7 @@ or passes unread inside opaque data, and NUL in a text is legal JSON that Postgr
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from hivewire.subjects import is_token
 
 T = TypeVar("T")
 
+REASON_CHARS_MAX: Final = 300
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(Envelope)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -94,11 +95,18 @@ def _decode(decode: msgspec.json.Decoder[T], body: bytes, what: str) -> T | Malf
     try:
         return decode.decode(body)
     except msgspec.DecodeError as error:
-        return Malformed(f"{what}: {error}")
+        return Malformed(f"{what}: {_in_one_line(str(error))}")
     except RecursionError:
         return Malformed(f"{what}: nested too deeply")
     except ValueError as error:
-        return Malformed(f"{what}: {error}")
+        return Malformed(f"{what}: {_in_one_line(str(error))}")
+
+
+def _in_one_line(reason: str) -> str:
+    """A reason as people can read it: msgspec quotes names of fields and tags as they came, however long."""
+    if len(reason) > REASON_CHARS_MAX:
+        reason = f"{reason[: REASON_CHARS_MAX // 2]}...{reason[-REASON_CHARS_MAX // 2 :]}"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in reason)
 
 
 def _unfit_bytes(body: bytes) -> str | None:

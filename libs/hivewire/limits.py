@@ -125,6 +125,20 @@ RETRY_AFTER_S_MAX: Final = 5.0
 OUTCOME_KEPT_S: Final = 24 * 3600.0
 """How long the outcome of a verb without a natural key is kept for repeats."""
 
+# --- HTTP -------------------------------------------------------------------------------------------
+HTTP_HEAD_S_MAX: Final = 10.0
+"""From when a request is waited for until its head is there; a connection that asks nothing is closed then."""
+HTTP_BODY_S_MAX: Final = 60.0
+"""From the head to the end of the body: the largest that is taken needs 16 KiB a second."""
+HTTP_CONNECTIONS_MAX: Final = 10_000
+"""Connections at once, bridges among them, and half as many of one address, which may be a proxy's. Each costs some ten
+KiB, and what a request or a slow reader holds. Where the system lets fewer files be open, it is half of those."""
+WEBSOCKET_IDLE_FRAMES_MAX: Final = 10_000
+"""Pings, pongs and fragments between two whole messages; beyond it they only keep us busy. The largest message may come in
+fragments of 100 bytes."""
+REGISTER_S_MAX: Final = 10.0
+"""Until a bridge has proven who it is."""
+
 # --- streams ----------------------------------------------------------------------------------------
 COMMAND_STREAM_BYTES_MAX: Final = 128 * 1024 * 1024
 COMMANDS_PER_SENDER_MAX: Final = 20_000

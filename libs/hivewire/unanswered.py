@@ -42,6 +42,8 @@ class Request:
     pause_s: float
     obstacle: str = ""
     """Why there was no answer so far, if anybody said."""
+    is_queued: bool = False
+    """Whether it waits to be sent: it does so once, however often it is due while nothing can be sent."""
 
 
 class Unanswered:
@@ -125,8 +127,10 @@ class Unanswered:
         self._requests.clear()
 
     def _enqueue(self, request: Request) -> None:
-        self._outbox.append(request)
-        self._wake.set()
+        if not request.is_queued:
+            request.is_queued = True
+            self._outbox.append(request)
+            self._wake.set()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -146,6 +150,7 @@ class Unanswered:
             self._wake.clear()
             while self._outbox:
                 request = self._outbox.popleft()
+                request.is_queued = False
                 # What cannot be sent now is sent when the connection is back.
                 if self._can_send() and not request.reply.done():
                     await self._send(request)

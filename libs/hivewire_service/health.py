@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from hivewire.errors import HivewireError
 from hivewire.tls import Tls
+from hivewire_service.arrivals import Arriving, Framed, make_room
 
 Role = Literal["owner", "standby", "door"]
 Check = Callable[[], Awaitable[bool]]
@@ -112,7 +113,8 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Serve an ASGI application as long as the context lasts; its value is the port.
 
-    uvicorn's own main loop is left out: it wakes ten times a second and takes the signals that are the service's.
+    A request that does not arrive in time is refused, and so are connections beyond what there may be. uvicorn's own main
+    loop is left out: it wakes ten times a second and takes the signals that are the service's.
 
     Args:
         app: the application; it gets no lifespan messages.
@@ -126,12 +128,13 @@ async def serving(
         BadUsage: the certificate or its key cannot be used.
     """
     secured = tls.server_context() if tls else None
+    make_room()
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
         interface="asgi3",
         lifespan="off",
-        ws="none" if frame_bytes_max is None else "websockets-sansio",
+        ws="none" if frame_bytes_max is None else Framed,
         ws_max_size=frame_bytes_max or 0,
         # Who serves WebSockets has a heartbeat of its own.
         ws_ping_interval=None,
@@ -140,7 +143,7 @@ async def serving(
         log_config=None,
         access_log=False,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
-        http="h11",
+        http=Arriving,
         proxy_headers=False,
         date_header=False,
         server_header=False,

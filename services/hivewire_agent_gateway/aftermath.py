@@ -43,6 +43,9 @@ log = structlog.get_logger()
 
 ACTIONS_AT_ONCE_MAX: Final = 16
 REPORTS_AT_ONCE_MAX: Final = 256
+WAITING_MAX: Final = 10_000
+"""What may wait to be done when a progress is still passed on: while the broker is away the next one tells more. All
+else that waits is once of each session or wake-up, and of these the core has bounds."""
 
 
 class Aftermath:
@@ -76,7 +79,8 @@ class Aftermath:
         for record in records:
             if isinstance(record, Unreached):
                 await self._reached(record.agent_id, False)
-            if isinstance(record, (Report, Act, WakeUp)):
+            is_spare = isinstance(record, Report) and record.what == "progress" and self._queue.qsize() >= WAITING_MAX
+            if isinstance(record, (Report, Act, WakeUp)) and not is_spare:
                 self._queue.put_nowait(record)
 
     async def run(self, service: Service) -> None:

@@ -126,6 +126,7 @@ SEEDS: Final[Mapping[str, list[bytes]]] = {
         bytes([index]) + b'{"task_id":"t","attempt":1,"instance":"i","title":"t"}' for index in range(len(KINDS))
     ],
     "bridge_frames": [
+        b'{"type":"registe\\f\\n","agent_id":"a"}',
         b'{"type":"register","agent_id":"a","metadata":{"x":["\\u0000"]}}',
         b'{"type":"progress","agent_id":"a","message_id":"s.1","metadata":{"progress":0.5}}',
         b'{"type":"ask","agent_id":"a","target":"agent:b","question":1}',
@@ -133,6 +134,7 @@ SEEDS: Final[Mapping[str, list[bytes]]] = {
     "subjects": [b"hive.cmd.broker.submit.bob", b"hive.evt.task.t.completed"],
     "progress": [b"::progress 0.4 text", b"::progress 1", "::progress \u0664".encode()],
     "graphs": [
+        b'{"\\nodes":[],"edges":[]}',
         b'{"nodes":[{"id":"a"},{"id":"b"}],"edges":[{"from":"a","to":"b"}]}',
         b'{"agents":[{"id":"a"}],"messages_per_tick":"all"}',
     ],

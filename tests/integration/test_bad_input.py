@@ -156,11 +156,14 @@ def world(stack, tmp_path_factory) -> Iterator[World]:
     hive = Hive(name, stack.nats.url, stack.postgres.dsn, stack.nats.keys_file(name), issuer, folder)
     services = [subprocess.Popen(serve(service), env=environment(hive)) for service in CATALOGUE]
     running = World(hive)
-    asyncio.run(running.listens())
-    yield running
-    for service in services:
-        service.terminate()
-    assert {service.wait(10) for service in services} == {0}
+    try:
+        asyncio.run(running.listens())
+        yield running
+    finally:
+        for service in services:
+            service.terminate()
+        ended = {service.wait(10) for service in services}
+    assert ended == {0}
 
 
 def serve(service: str) -> list[str]:

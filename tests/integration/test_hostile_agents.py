@@ -18,7 +18,7 @@ from tests.integration.test_bad_input import World, environment, serve
 
 from e2e.up import free_port
 from hivewire.commands import CATALOGUE
-from hivewire.subjects import BROKER, Subjects
+from hivewire.subjects import AGENT_GATEWAY, BROKER, Subjects
 from hivewire_service.bus import Bus
 from hivewire_service.embedded import Embedded
 
@@ -30,9 +30,12 @@ class Running(World):
     hive: Hive
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     metrics_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
 
     def start(self, service: str) -> None:
         own = {"HIVEWIRE_METRICS_PORT": str(self.metrics_port)} if service == BROKER else {}
+        if service == AGENT_GATEWAY:
+            own = {"HIVEWIRE_HTTP_PORT": str(self.http_port), "HIVEWIRE_REQUESTS_PER_MINUTE": "1000000"}
         self.processes[service] = subprocess.Popen(serve(service), env=environment(self.hive) | own)
 
     def restart_broker(self) -> None:

@@ -12,7 +12,8 @@ from hivewire import codec
 from hivewire.commands import CATALOGUE, command_type
 from hivewire.commands.broker import Submit
 from hivewire.envelope import Envelope
-from hivewire_agent_gateway.door.frames import Register
+from hivewire.graph import GraphSpec
+from hivewire_agent_gateway.door.frames import Heartbeat, Register
 
 TYPES = {command_type(service, verb): data for service, verbs in CATALOGUE.items() for verb, data in verbs.items()}
 
@@ -104,6 +105,15 @@ def test_nesting_that_msgspec_takes_is_looked_through_to_its_end() -> None:
     result = codec.decode_as(frame, Register, "message")
     assert isinstance(result, codec.Malformed)
     assert "NUL" in result.reason
+
+
+@pytest.mark.parametrize("name", ["a\\nb", "a\\u2028b", "\\u001b[2J", "x" * 500_000])
+def test_a_reason_is_one_short_line_whatever_it_quotes(name: str) -> None:
+    for body, kind in ((f'{{"{name}":1}}', GraphSpec), (f'{{"type":"{name}"}}', Register | Heartbeat)):
+        result = codec.decode_as(body.encode(), kind, "message")  # type: ignore[arg-type]
+        assert isinstance(result, codec.Malformed)
+        assert result.reason.isprintable()
+        assert len(result.reason) < 400
 
 
 def test_unknown_type_and_version() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -19,6 +20,8 @@ from hivewire_agent_gateway.door.place import Place
 log = structlog.get_logger()
 
 LAST_S = 1.5
+SAID_AT_ONCE_MAX = 64
+"""What one agent says at a time, by however many connections one after the other."""
 
 
 class Answers:
@@ -27,6 +30,15 @@ class Answers:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._running: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """Kept by the agents' connections, and by what they said."""
+
+    def turns_of(self, agent_id: str) -> asyncio.Semaphore:
+        """What an agent has to acquire for each thing that it says, for as long as that runs."""
+        turns = self._turns.get(agent_id)
+        if turns is None:
+            turns = self._turns[agent_id] = asyncio.Semaphore(SAID_AT_ONCE_MAX)
+        return turns
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Let something run to its end, whatever becomes of the connection."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -42,10 +42,8 @@ from hivewire_service.store import CONNECTION_ERRORS
 log = structlog.get_logger()
 
 HEARTBEATS_MISSED_MAX: Final = 3
-REGISTER_S_MAX: Final = 10.0
 WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 """What waits for a slow reader; beyond it the connection is closed, and what is open is sent to the next one."""
-SAID_AT_ONCE_MAX: Final = 64
 CLOSE_S_MAX: Final = 5.0
 """For so long a slow reader is waited for to tell it why its connection is closed."""
 REASON_BYTES_MAX: Final = 123
@@ -81,6 +79,7 @@ class Bridges:
         self._place = place
         self._answers = answers
         self._open: dict[str, Bridge] = {}
+        """One for each agent, as long as it is connected: there are no more than there may be connections."""
 
     async def begin(self) -> Listening:
         """Hear of connections at other doors."""
@@ -167,7 +166,7 @@ def _told_code(why: Closed | WebSocketDisconnect | None) -> str:
 
 async def _first(websocket: WebSocket) -> frames.Register:
     try:
-        frame = await asyncio.wait_for(_receive(websocket), REGISTER_S_MAX)
+        frame = await asyncio.wait_for(_receive(websocket), limits.REGISTER_S_MAX)
     except TimeoutError:
         raise Closed(frames.NOT_REGISTERED, "the first message must be register") from None
     if not isinstance(frame, frames.Register):
@@ -209,7 +208,7 @@ class Bridge:
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._register_again = asyncio.Event()
-        self._said = asyncio.Semaphore(SAID_AT_ONCE_MAX)
+        self._said = answers.turns_of(self.agent_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listening: Listening | None = None
         self._heard_s = 0.0
@@ -228,7 +227,7 @@ class Bridge:
         """
         place = self._place
         self._listening = await place.line.listen(place.subjects.inboxes(self.agent_id), self._hear)
-        await self._register()
+        await self._unless_over(self._register())
         self._send(codec.encode(frames.Registered(self.id, self.agent_id, "registered")))
         self._waiting.rotate()  # before whatever the inbox has brought meanwhile
         duties = (
@@ -252,6 +251,15 @@ class Bridge:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _unless_over(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait, until the connection is to be closed: while the core is away, those that were replaced don't pile up."""
+        task = asyncio.create_task(waiting)
+        try:
+            await asyncio.wait((task, self._over), return_when=asyncio.FIRST_COMPLETED)
+            (task if task.done() else self._over).result()
+        finally:
+            task.cancel()
 
     async def end(self) -> None:
         """Hear nothing more. The agent stays present for some seconds: it may come back."""
@@ -350,6 +358,8 @@ class Bridge:
         if given.message_id in self._held:
             return
         self._held[given.message_id] = Held(given.task_id, given.task_attempt) if given.task_id else None
+        if len(self._held) > limits.HELD_MAX:  # a beat names no more; of what it doesn't name the agent is told again
+            del self._held[next(iter(self._held))]
         frame = frames.Dispatch(given.message_id, self.agent_id, given.content, given.context, given.session_id)
         self._send(codec.encode(frame))
 

@@ -50,6 +50,7 @@ class Callers:
         self._trusts_ids = trusts_ids
         self._known: OrderedDict[str, tuple[Caller | None, float]] = OrderedDict()
         self._connected: dict[str, set[asyncio.Future[None]]] = {}
+        """Of what is connected, and no longer: there are no more than there may be connections."""
 
     def hear(self, _subject: str, body: bytes) -> None:
         """Of tokens that were revoked."""
