@@ -1,12 +1,9 @@
 """Three nats-servers and two instances of every service as plain processes, killed in turn under load."""
 
 import asyncio
-import contextlib
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +23,7 @@ from hivewire.subjects import SERVICES, Subjects, reply_prefix
 from hivewire_service.embedded import binaries
 from hivewire_service.identity import HiveKeys, Issuer
 from hivewire_service.keyring import make_keys
+from ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NODES = ("nats-1", "nats-2", "nats-3")
@@ -41,20 +39,6 @@ async def until(look: Callable[[], Awaitable[bool]], what: str) -> float:
         assert time.monotonic() - begun < PATIENCE_S, f"still waiting: {what}"
         await asyncio.sleep(POLL_S)
     return time.monotonic() - begun
-
-
-PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
-"""Below those that connections get for themselves: a node that is down is looked for, and whoever looks must not take its
-port. Each is used once."""
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    for port in PORTS:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("every port is in use")
 
 
 class Program:

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from e2e.up import HIVEWIRE, Up, free_port
+from e2e.up import HIVEWIRE, Up
 from hivewire_service.supervisor import SERVICES
+from ports import free_port
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import os
 import pwd
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 
 from hivewire import Client
 from hivewire.context import CONTEXT_FILE, Context
+from ports import free_port
 
 T = TypeVar("T")
 
@@ -36,12 +36,6 @@ def eventually(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
         assert time.monotonic() < deadline, f"{getattr(look, '__name__', look)} still returns {seen!r}"
         time.sleep(0.05)
     return seen
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import yaml
 
-from e2e.up import eventually, free_port
+from e2e.up import eventually
+from ports import free_port
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 PATIENCE_S = 90.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from e2e.up import Up, free_port
+from e2e.up import Up
 from faults import harness
 from faults.links import Link, links
 from faults.rigged import Rig, RiggedUp
@@ -17,6 +17,7 @@ from faults.strikes import Fault
 from hivewire.context import Context
 from hivewire_service.embedded.folder import port_is_free
 from hivewire_service.supervisor import SERVICES
+from ports import free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

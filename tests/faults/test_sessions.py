@@ -21,8 +21,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from hivewire_service.health import serving
 from integration.gateway_process import start
 from integration.test_agent_gateway import differences
-from integration.test_door import create_token, free_port
+from integration.test_door import create_token
 from integration.test_http_agents import GitHub
+from ports import free_port
 
 SESSIONS = 1_000
 AGENTS = 10

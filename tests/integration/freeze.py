@@ -29,10 +29,10 @@ from hivewire.subjects import AGENT_GATEWAY
 from hivewire.views import NewToken
 from hivewire_service.backup import MANIFEST, back_up
 from hivewire_service.embedded import Embedded
+from ports import free_port
 
 from .gateway_process import process
 from .test_door import get, until
-from .tls_servers import free_port
 
 RELEASED = Path(__file__).parent / "released"
 FROZEN_ON = date(2026, 1, 5)

@@ -14,9 +14,10 @@ import jsonschema_rs
 from hivewire_agent_gateway.door import openapi
 from hivewire_agent_gateway.door.routes import ROUTES
 from hivewire_agent_gateway.door.table import API, Route
+from ports import free_port
 
 from .gateway_process import process
-from .test_door import create_token, free_port
+from .test_door import create_token
 
 CALLERS = {"boss": "operator", "pub": "publisher", "ann": "agent", "remote": "agent"}
 DOCUMENT = openapi.document(ROUTES)

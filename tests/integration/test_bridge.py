@@ -17,9 +17,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
+from ports import free_port
+
 from .gateway_process import process
 from .test_agent_gateway import differences
-from .test_door import Door, doors, free_port, get, until
+from .test_door import Door, doors, get, until
 from .test_metrics import scrape
 
 

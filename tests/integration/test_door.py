@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,15 +14,10 @@ from websockets.exceptions import ConnectionClosed
 from hivewire.admin import CreateToken
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire.views import NewToken
+from ports import free_port
 
 from .gateway_process import broker, gateway
 from .test_agent_gateway import connected, differences
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass

@@ -15,7 +15,6 @@ import pytest
 from nats.aio.client import Client
 from tests.conftest import Hive
 
-from e2e.up import free_port
 from faults.links import Link, links
 from hivewire import codec, ids
 from hivewire.envelope import Envelope
@@ -30,6 +29,7 @@ from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
 from hivewire_service.store import Store
+from ports import free_port
 
 SERVICE = "broker"
 

@@ -1,7 +1,6 @@
 """What a broker tells Prometheus, over the real servers."""
 
 import asyncio
-import socket
 
 import httpx
 import pytest
@@ -9,14 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hivewire import Client
 from hivewire.context import Context
+from ports import free_port
 
 from .gateway_process import process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Scraped:

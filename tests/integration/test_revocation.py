@@ -24,10 +24,11 @@ from hivewire.views import NewToken, RevokedTokens
 from hivewire_service.embedded import Embedded, binaries
 from hivewire_service.identity import Issuer
 from hivewire_service.keyring import make_keys
+from ports import free_port
 
 from .gateway_process import gateway, process
 from .test_agent_gateway import connected, running
-from .test_door import create_token, doors, free_port, get
+from .test_door import create_token, doors, get
 
 ROOT = Path(__file__).parents[2]
 

@@ -38,11 +38,12 @@ from hivewire_service.health import serving
 from hivewire_service.identity import HiveKeys, Issuer
 from hivewire_service.migrations import migrate
 from hivewire_service.store import Store
+from ports import free_port
 
 from . import tls_servers
 from .gateway_process import process
 from .test_door import get, until
-from .tls_servers import LOOPBACK, Authority, Shown, free_port, nats_server, shows
+from .tls_servers import LOOPBACK, Authority, Shown, nats_server, shows
 
 
 @pytest.fixture(scope="module")

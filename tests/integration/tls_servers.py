@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +18,7 @@ import trustme
 
 from hivewire_service.embedded import binaries
 from hivewire_service.keyring import make_keys
+from ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nats"
 LOOPBACK = "127.0.0.1"
@@ -172,9 +172,3 @@ def _owned_folder() -> Iterator[tuple[Path, dict[str, int]]]:
         yield folder, user
     finally:
         shutil.rmtree(folder)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return listener.getsockname()[1]

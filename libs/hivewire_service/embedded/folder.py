@@ -18,7 +18,7 @@ from hivewire.errors import HivewireError
 from hivewire.private_file import write_private
 from hivewire_service.process import User
 
-_PORTS = range(20_000, 32_000)
+PORTS = range(20_000, 32_000)
 """Below Linux's ephemeral range: a client that keeps dialling a port of that range, while the server is down, can end
 up connected to itself and take the port."""
 _HERE = Path("/proc/self/cwd")
@@ -133,12 +133,12 @@ class DataFolder:
         ports = _read_ports(file)
         taken = set(ports.values())
         candidates = [ports[name]] if name in ports else []
-        candidates += random.sample([port for port in _PORTS if port not in taken], 100)
+        candidates += random.sample([port for port in PORTS if port not in taken], 100)
         for port in candidates:
             if port_is_free(port):
                 file.write_text(json.dumps(ports | {name: port}))
                 return port
-        raise HivewireError(f"no port is free on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}")
+        raise HivewireError(f"no port is free on 127.0.0.1 between {PORTS.start} and {PORTS.stop}")
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"

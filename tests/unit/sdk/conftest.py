@@ -21,14 +21,9 @@ from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER, Subjects
 from hivewire_service.embedded import binaries
+from ports import free_port
 
 SUBJECTS = Subjects()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
