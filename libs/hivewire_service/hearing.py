@@ -29,6 +29,8 @@ from hivewire_service.topology import StreamState
 log = structlog.get_logger()
 
 LOOK_S = 0.25
+LOOK_ALONE_S = 1.0
+"""A stream without replicas has no leader to lose: it is looked at seldom, so that an idle hive costs little."""
 LOOK_S_MAX = 0.4
 """A stream that has a leader answers sooner. With `LOOK_S` and two looks this is below `limits.REPEAT_FIRST_S`, so that what
 was said before its leader's end was noticed is heard when it is said again."""
@@ -116,7 +118,7 @@ class Hearing:
         missing = 0
         while True:
             if not missing or self.is_direct:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(LOOK_S if self._may_lose_its_leader or self.is_direct else LOOK_ALONE_S)
             # By looks and not by time: a process that was held up itself must not think that of the stream.
             missing = 0 if await self._is_readable() else missing + 1
             if not missing:
@@ -132,13 +134,17 @@ class Hearing:
                 log.debug("not heard directly", subject=self._subject, error=str(error) or type(error).__name__)
                 await asyncio.sleep(LOOK_S)
 
+    @property
+    def _may_lose_its_leader(self) -> bool:
+        return self._reader.stream is None or self._reader.stream.replicas > 1
+
     async def _is_readable(self) -> bool:
         """Whether the reader hears of the stream and, in a cluster, the stream has a leader that takes messages."""
         stream = self._reader.stream
         if self._reader.unheard_s > QUIET_S or stream is None:
             await asyncio.sleep(LOOK_S)
             return False
-        if stream.replicas == 1:
+        if not self._may_lose_its_leader:
             return True
         try:
             await self._bus.stream_state(stream.name, LOOK_S_MAX)

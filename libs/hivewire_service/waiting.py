@@ -12,8 +12,8 @@ BATCH_BYTES_MAX: Final = 1024 * 1024
 """A command may be a thousand tasks: beyond this much a batch ends, so that its commit stays short."""
 WAITING_COMMANDS_MAX: Final = 2_000
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-AHEAD_COMMANDS_MIN: Final = 50
-AHEAD_BYTES_MIN: Final = 32 * 1024
+AHEAD_COMMANDS_MIN: Final = 20
+AHEAD_BYTES_MIN: Final = 4 * 1024
 """From here on it is worth a turn of its own to decide what waits while the turn before is being committed. With less a
 commit is awaited instead: whatever comes meanwhile goes into the same turn."""
 

@@ -180,9 +180,10 @@ async def test_what_there_is_no_room_for_is_left_to_its_sender(world: Running) -
     async with unread(world):
         await until_direct(world, wanted=True)
         has_room = world.service._reader._room
-        world.service._reader._room = lambda: False
+        asked = asyncio.Event()
+        world.service._reader._room = asked.set  # which is no yes
         await world.add(1)
-        await world.service.bus.client.flush()
+        await asyncio.wait_for(asked.wait(), 5)
         world.service._reader._room = has_room
         await world.add(2)
         assert total(await world.reply()) == 2
