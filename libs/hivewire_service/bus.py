@@ -46,10 +46,8 @@ PING_INTERVAL_S = 3
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
-HEARTBEAT_S = 0.5
-"""A node of a cluster that ends takes its consumers along without a word; only missing heartbeats tell."""
-SILENT_S = 2.0
-"""A reader that heard nothing for so long begins anew."""
+SILENT_HEARTBEATS = 4
+"""A reader that did not hear of so many begins anew."""
 DEAF_S = 7.5
 """After this long without a heartbeat the server is out of reach, even where the connection still stands."""
 RETRY_PAUSE_S = 0.25
@@ -437,7 +435,7 @@ class StreamReader:
             "batch": PULL_MESSAGES,
             "max_bytes": PULL_BYTES,
             "expires": int(PULL_EXPIRES_S * NANOSECONDS),
-            "idle_heartbeat": int(HEARTBEAT_S * NANOSECONDS),
+            "idle_heartbeat": int(self._current.heartbeat_s * NANOSECONDS),
         }
         await self._bus.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._current.name}.{self._consumer}",
@@ -501,12 +499,14 @@ class StreamReader:
 
     async def _watch(self) -> None:
         """Return when the reading has to begin anew."""
+        assert self._current is not None
+        heartbeat_s = self._current.heartbeat_s
         while not self._broken.is_set():
             try:
-                await asyncio.wait_for(self._broken.wait(), HEARTBEAT_S)
+                await asyncio.wait_for(self._broken.wait(), heartbeat_s)
             except TimeoutError:
                 # A reader whose node has just ended can be made, and is never heard of.
-                if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_S:
+                if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_HEARTBEATS * heartbeat_s:
                     log.warning("stream is silent, reading anew", seconds=round(self.unheard_s, 1))
                     return
 

@@ -35,8 +35,8 @@ LOOK_S_MAX = 0.4
 """A stream that has a leader answers sooner. With `LOOK_S` and two looks this is below `limits.REPEAT_FIRST_S`, so that what
 was said before its leader's end was noticed is heard when it is said again."""
 ROUND_TRIP_S_MAX = 1.0
-QUIET_S = 1.25
-"""Two heartbeats did not come."""
+QUIET_HEARTBEATS = 2.5
+"""Two did not come."""
 
 SILENCE_EVERY_S = 60.0
 """A stream that comes and goes must not move deadlines for ever."""
@@ -141,7 +141,7 @@ class Hearing:
     async def _is_readable(self) -> bool:
         """Whether the reader hears of the stream and, in a cluster, the stream has a leader that takes messages."""
         stream = self._reader.stream
-        if self._reader.unheard_s > QUIET_S or stream is None:
+        if stream is None or self._reader.unheard_s > QUIET_HEARTBEATS * stream.heartbeat_s:
             await asyncio.sleep(LOOK_S)
             return False
         if not self._may_lose_its_leader:

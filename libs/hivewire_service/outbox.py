@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 ACK_TIMEOUT_S = 2.0
 """A chunk of rows is acknowledged sooner, unless something is wrong."""
+IDLE_LOOK_S = 1.0
 STUCK_LOOK_S = 0.4
 STUCK_LOOKS_MAX = 3
 """After so many looks at the same unacknowledged event in a row the stream is taken to be out of order."""
@@ -181,7 +182,7 @@ class Outbox:
         oldest, looks = 0, 0
         while not self._fell_behind.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fell_behind.wait(), STUCK_LOOK_S)
+                await asyncio.wait_for(self._fell_behind.wait(), STUCK_LOOK_S if self._unacked else IDLE_LOOK_S)
             before, oldest = oldest, next(iter(self._unacked), 0)
             looks = looks + 1 if oldest and oldest == before else 0
             if looks >= STUCK_LOOKS_MAX:

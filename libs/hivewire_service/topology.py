@@ -30,6 +30,12 @@ class StreamState:
     last_seq: int
     replicas: int = 1
 
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a reader is to hear of it. A node of a cluster that ends takes its consumers along without a word: only
+        missing heartbeats tell. Alone a server cannot end without its connections, and an idle hive shall cost little."""
+        return 0.5 if self.replicas > 1 else 1.0
+
 
 def command_stream(subjects: Subjects, service: str, replicas: int) -> StreamConfig:
     """The stream of a service's commands.
