@@ -5,7 +5,8 @@ at the owner's own epoch. Where that fails, nothing was written.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -25,7 +26,9 @@ SQL = load_queries("hivewire_service.queries", "chassis.sql")
 log = structlog.get_logger()
 
 IDLE_IN_TRANSACTION_MS = 1_000
-"""A paused owner's transaction, which holds the lease row, is ended by Postgres after this long."""
+"""A transaction that others wait for, and whose client is paused or gone, is ended by Postgres after this long."""
+IDLE_IN_TRANSACTION_MS_MAX = 10_000
+"""The same for one that may talk to somebody else meanwhile."""
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 TURN_TIMEOUT_S = 10.0
@@ -185,7 +188,12 @@ class Store:
         self.pool.terminate()
 
     def _session(self) -> dict[str, str]:
-        return {"search_path": self._hive, "application_name": f"hivewire {self.service}", "timezone": "UTC"}
+        return {
+            "search_path": self._hive,
+            "application_name": f"hivewire {self.service}",
+            "timezone": "UTC",
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS_MAX),
+        }
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
         """A connection of one's own, outside the pool."""
@@ -227,8 +235,7 @@ class Store:
 
     async def add_event_partitions(self, now: datetime) -> None:
         """Make the partitions of the days to come. Every service may call it at any time."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
+        async with self._changing_partitions() as connection:
             first = now.date() - timedelta(days=1)
             for day in (first + timedelta(days=n) for n in range(PARTITION_DAYS_AHEAD + 2)):
                 await connection.execute(
@@ -242,10 +249,9 @@ class Store:
         Raises:
             asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
         """
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self._changing_partitions() as connection:
             # Whoever commits while a day is dropped waits no longer than this.
             await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
             positions = await connection.fetch(SQL.positions)
             needed = [row["history_from"] for row in positions]
             old = [
@@ -258,6 +264,15 @@ class Store:
                     return
                 await connection.execute(f"DROP TABLE {part['relname']}")
                 log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
+
+    @asynccontextmanager
+    async def _changing_partitions(self) -> AsyncIterator[Any]:
+        """A transaction that has the partitions of the history to itself. Where its link dies, Postgres ends it soon, for
+        everybody else waits for it meanwhile."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
+            yield connection
 
     async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:
         for row in positions:
