@@ -361,11 +361,13 @@ class Service:
             await self._through()  # it is not to blame
             raise _blaming(turn, error) from error
         await self._through()
-        worth = self._is_worth_committing(turn, unit)
-        if worth:
-            self._position = unit.position
-        self._committing = asyncio.create_task(self._finish(term, turn, unit if worth else None))
+        if not self._is_worth_committing(turn, unit):
+            await self._say(turn)
+            return
+        self._position = unit.position
+        self._committing = asyncio.create_task(self._commit(term, turn, unit))
         self._committing.add_done_callback(lambda _: self._wake.set())
+        await asyncio.sleep(0)  # its statement is with Postgres before the next turn is decided
 
     async def _through(self) -> None:
         """Wait until the turn before is committed and published; raise what went wrong with it."""
@@ -373,18 +375,20 @@ class Service:
         if committing is not None:
             await committing
 
-    async def _finish(self, term: Term, turn: Turn, unit: Unit | None) -> None:
-        """Make a turn true, where there is anything to commit, then say so."""
-        if unit is not None:
-            try:
-                with metrics.COMMIT_SECONDS.labels(self.name).time():
-                    await self.store.commit(term.epoch, unit)
-            except Exception as error:
-                raise _blaming(turn, error) from error
-            self._committed = unit.position
-            self._committed_s = time.monotonic()
-            self._health.set(trouble="")
-            self._decided = self._decided or bool(turn.taken)
+    async def _commit(self, term: Term, turn: Turn, unit: Unit) -> None:
+        """Make a turn true, then say so."""
+        try:
+            with metrics.COMMIT_SECONDS.labels(self.name).time():
+                await self.store.commit(term.epoch, unit)
+        except Exception as error:
+            raise _blaming(turn, error) from error
+        self._committed = unit.position
+        self._committed_s = time.monotonic()
+        self._health.set(trouble="")
+        self._decided = self._decided or bool(turn.taken)
+        await self._say(turn)
+
+    async def _say(self, turn: Turn) -> None:
         self._count(turn)
         if tracing.enabled():
             turn.trace(self.name)

@@ -18,6 +18,7 @@ import structlog
 
 from hivewire_service import metrics
 from hivewire_service.core import Kept, Write
+from hivewire_service.joined_columns import joined
 from hivewire_service.postgres import CONNECT_ERRORS, failure
 from hivewire_service.queries import load_queries
 from hivewire_service.same_values import sent_once
@@ -307,8 +308,8 @@ class Store:
         Raises:
             Fenced: the lease has another epoch.
         """
-        writes = [*sent_once(unit.writes), *sent_once(self._history(unit)), self._position(unit.position)]
-        statement = as_one(writes, Write(SQL.hold_lease, (self.service, epoch)))
+        writes = [*joined(sent_once(unit.writes)), *joined(sent_once(self._history(unit)))]
+        statement = as_one([*writes, self._position(unit.position)], Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments, timeout=TURN_TIMEOUT_S)
