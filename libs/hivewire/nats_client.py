@@ -4,6 +4,9 @@ nats-server passes on header blocks and reply subjects as they come, of any byte
 reads the connection, and an error there ends the task without a word: one message of a hostile member would make every
 service deaf, and again after each restart, since a command is read again until it is decided.
 
+What it does for each message (a header block read like a mail's, a message object, a queue, a switch of tasks) costs more
+than most messages are worth to us, so the simple header blocks are read here, and `hear` is called without all that.
+
 Before it reconnects or closes, nats-py waits until all that it has written is sent. On a link that stands still that is
 never, so that it would neither come back nor end.
 """
@@ -11,8 +14,10 @@ never, so that it would neither come back nor end.
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
@@ -23,6 +28,9 @@ parser.HMSG_RE = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
 
+_ONE_HEADER = re.compile(rb"NATS/1\.0\r\n([A-Za-z0-9-]+): ([!-~]+)\r\n\r\n")
+"""A header block as most are: one header, and nothing in it that has to be decided."""
+
 CLOSE_S_MAX = 2.0
 """How long closing waits for what was written to be sent."""
 
@@ -31,7 +39,35 @@ class Nats(Client):
     """A client that takes a header block which is none for no headers, and a reply subject which is no text for none; its
     connection ends when it is given up, all sent or not."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._hearing: dict[int, Callable[[str, bytes], None]] = {}
+        """By the number of a subscription what is called with its messages' subjects and bodies."""
+
+    async def hear(self, subject: str, call: Callable[[str, bytes], None]) -> Subscription:
+        """Subscribe; `call` gets the subject and the body of each message from the task that reads the connection, so it must
+        not take long. It is for messages in numbers whose headers say nothing."""
+        subscription = await self.subscribe(subject, cb=_unheard)
+        self._hearing = {number: known for number, known in self._hearing.items() if number in self._subs}
+        self._hearing[subscription._id] = call  # noqa: SLF001
+        return subscription
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        call = self._hearing.get(sid)
+        if call is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        elif sid in self._subs:
+            try:
+                call(subject.decode(), data)
+            except Exception as error:  # noqa: BLE001  # as with any other callback
+                await self._error_cb(error)
+
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        if not headers:
+            return None
+        simple = _ONE_HEADER.fullmatch(headers)
+        if simple:
+            return {simple[1].decode(): simple[2].decode()}
         try:
             return await super()._process_headers(headers)
         except (IndexError, ValueError):  # cut short, or not UTF-8
@@ -67,3 +103,7 @@ class Nats(Client):
     def _writer(self) -> asyncio.StreamWriter | None:
         """None over WebSockets, whose own close does not wait."""
         return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
+
+
+async def _unheard(_: object) -> None:
+    """Nothing comes this way."""

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire.connection import server_urls
 from hivewire.errors import NotReachable
 from hivewire.ids import new_id
+from hivewire.nats_client import Nats
 from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.subjects import reply_prefix
 from hivewire.tls import Tls
@@ -87,7 +87,7 @@ class Bus:
         self._name = name
         self.sender = sender
         self._tls = tls or Tls()
-        self.client: Client = NatsClient(self._tls)
+        self.client: Nats = NatsClient(self._tls)
         self.closed = asyncio.Event()
         self._on_reconnect: list[Callable[[], None]] = []
         self._last_error = ""

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 import structlog
-from nats.aio.msg import Msg
 
 from hivewire import codec, limits
 from hivewire.envelope import Envelope
@@ -120,7 +119,7 @@ class Outbox:
 
     async def run(self) -> None:
         """Catch up, then watch over the acks, until cancelled."""
-        subscription = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._receive)
+        subscription = await self._bus.client.hear(f"{self._inbox}.*", self._acked)
         try:
             with self._bus.calling_on_reconnect(self._reconnected):
                 while True:
@@ -162,10 +161,10 @@ class Outbox:
             )
         )
 
-    async def _receive(self, message: Msg) -> None:
-        seq = int(message.subject.rpartition(".")[2])
+    def _acked(self, subject: str, body: bytes) -> None:
+        seq = int(subject.rpartition(".")[2])
         try:
-            refused = not message.data or _acks.decode(message.data).error
+            refused = not body or _acks.decode(body).error
         except msgspec.DecodeError:
             refused = True
         if refused:

@@ -39,6 +39,16 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] ",
 }
 
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LC_ALL": "C",
+    "TZ": "UTC",
+    # Each statement takes some megabytes for its plan and gives them back. By default glibc hands them to the kernel and
+    # fetches them again, page by page, which was a quarter of the processor time of short commits.
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
+    "MALLOC_MMAP_THRESHOLD_": str(16 * 1024 * 1024),
+}
+
 _STATUS_LINE = 7
 """Of postmaster.pid, in which Postgres says what it does."""
 
@@ -125,8 +135,7 @@ class Postgres:
     async def _run(self, child: Child, program: Path, argv: list[str], cwd: Path, user: User | None) -> None:
         with explained(self._folder.root):
             log = self._folder.open_log(child.name)
-        env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-        command = Command(str(program), (str(program), *argv), env, cwd, user, log)
+        command = Command(str(program), (str(program), *argv), _ENVIRONMENT, cwd, user, log)
         await child.start(command)
 
     async def _takes_clients(self) -> bool:

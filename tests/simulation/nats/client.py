@@ -190,6 +190,12 @@ class Client:
         subscription.start()
         return subscription
 
+    async def hear(self, subject: str, call: Callable[[str, bytes], None]) -> Subscription:
+        async def receive(message: Msg) -> None:
+            call(message.subject, message.data)
+
+        return await self.subscribe(subject, receive)
+
     async def publish(self, subject: str, body: bytes = b"", reply: str = "", headers: Headers = None) -> None:
         await self.point(f"publish {subject}")
         if self.is_closed:
