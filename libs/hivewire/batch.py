@@ -1,7 +1,7 @@
 """Many tasks in few commands: in which order they go, and how many fit into one command. Pure."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hivewire import codec, limits
@@ -24,7 +24,7 @@ def order(ids: Mapping[int, str], depends_on: Mapping[int, Sequence[str]]) -> Or
     """Put tasks that depend on others of the batch after these; else their order is kept.
 
     Args:
-        ids: the id of each task, by its index.
+        ids: the ids of those that can be depended on, by their index.
         depends_on: the ids that it depends on, in the batch or not.
     """
     indexes = {task_id: index for index, task_id in ids.items()}
@@ -55,8 +55,8 @@ class Chunk:
     bodies: list[bytes]
 
 
-def chunks(bodies: Sequence[tuple[int, bytes]], bytes_max: int) -> Iterator[Chunk]:
-    """Cut encoded tasks into commands of at most 1,000 tasks and `bytes_max` bytes, in their order."""
+def chunks(bodies: Iterable[tuple[int, bytes]], bytes_max: int) -> Iterator[Chunk]:
+    """Cut encoded tasks into commands of at most 1,000 tasks and `bytes_max` bytes, in their order, as they come."""
     chunk, size = Chunk([], []), CHUNK_OVERHEAD_BYTES
     for index, body in bodies:
         if chunk.indexes and (size + len(body) > bytes_max or len(chunk.indexes) == limits.BATCH_ITEMS_MAX):

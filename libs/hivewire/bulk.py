@@ -1,6 +1,6 @@
 """Submitting any number of tasks, a thousand a command."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,7 +50,7 @@ class _Bulk:
     async def submit(self, tasks: Sequence[Task]) -> list[Outcome]:
         named = self._named(tasks)
         order = batch.order(
-            {index: task_id for index, (task_id, _) in named.items()},
+            {index: task_id for index, (task_id, _) in named.items() if task_id},
             {index: task.depends_on for index, (_, task) in named.items()},
         )
         for index, reason in order.refused.items():
@@ -69,11 +69,12 @@ class _Bulk:
         self._outcomes[index] = outcome
         self._progress(1)
 
-    def _named(self, tasks: Sequence[Task]) -> dict[int, tuple[str, Submit]]:
-        """The tasks that are well formed, each with its id, and their dependencies by id."""
+    def _named(self, tasks: Sequence[Task]) -> dict[int, tuple[str | None, Submit]]:
+        """The tasks that are well formed, each with the id by which others may depend on it, and their dependencies by
+        id."""
         names = [_names(task) for task in tasks]
         ids = [self._id(*name) for name in names]
-        known = {key: task_id for (_, key), task_id in zip(names, ids, strict=True) if key}
+        known = {key: task_id for (_, key), task_id in zip(names, ids, strict=True) if key and task_id}
         found = {}
         for index, task in enumerate(tasks):
             try:
@@ -81,25 +82,25 @@ class _Bulk:
             except HivewireError as error:
                 self._settle(index, error)
                 continue
-            if not submit.idempotency_key:
-                # Named by us, so that a repeat of the command means the same task.
-                submit = msgspec.structs.replace(submit, id=ids[index])
             found[index] = (ids[index], submit)
         return found
 
-    def _id(self, task_id: str | None, key: str | None) -> str:
+    def _id(self, task_id: str | None, key: str | None) -> str | None:
         if task_id or not key:
-            return task_id or new_id()
+            return task_id
         return task_id_for_key(self._connection.subjects.hive, self._connection.sender, key)
 
-    def _encoded(self, named: Mapping[int, Submit], indexes: Sequence[int]) -> list[tuple[int, bytes]]:
-        bodies = []
+    def _encoded(self, named: Mapping[int, Submit], indexes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         for index in indexes:
+            task = named[index]
+            if not (task.id or task.idempotency_key):
+                # Named by us, so that a repeat of the command means the same task; and now, for what was made just before
+                # it is sent is known to be new.
+                task = msgspec.structs.replace(task, id=new_id())
             try:
-                bodies.append((index, batch.encoded(named[index], self._connection.message_bytes_max)))
+                yield index, batch.encoded(task, self._connection.message_bytes_max)
             except RefusedError as error:
                 self._settle(index, error)
-        return bodies
 
     async def _send(self, chunk: batch.Chunk) -> NotReachable | None:
         command = SubmitBatch([msgspec.Raw(body) for body in chunk.bodies])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,27 +27,40 @@ def task_id_of(hive: str, sender: str, submit: Submit | Names) -> str | None:
     return submit.id
 
 
-def named_tasks(hive: str, command: Command) -> Iterator[str]:
-    """The ids of all tasks that a command could be about, whether they exist or not."""
+class Named(NamedTuple):
+    """A task that a command could be about, whether it exists or not."""
+
+    task_id: str
+    dated_by: str
+    """The id that was made no later than the task's own, and may tell when: itself, or that of its command."""
+
+
+def named_tasks(hive: str, command: Command) -> Iterator[Named]:
+    """All tasks that a command could be about."""
     match command.data:
         case Submit() as submit:
-            yield from _named_by(hive, command.sender, submit, lambda: command.id)
+            yield from _named_by(hive, command, submit, lambda: command.id)
         case SubmitBatch() as batch:
             for index, raw in enumerate(batch.tasks):
                 names = codec.decode_as(raw, Names, "task")
                 if isinstance(names, Names):
-                    yield from _named_by(hive, command.sender, names, partial(task_id_in_batch, command.id, index))
+                    yield from _named_by(hive, command, names, partial(task_id_in_batch, command.id, index))
         case ReportBatch() as batch:
-            yield from (report.task_id for report in batch.reports)
+            yield from (_itself(report.task_id) for report in batch.reports)
         case Update() as update:
-            yield from (update.task_id, *(update.depends_on or ()))
+            yield from map(_itself, (update.task_id, *(update.depends_on or ())))
         case data if (task_id := getattr(data, "task_id", None)) is not None:
-            yield task_id
+            yield _itself(task_id)
 
 
-def _named_by(hive: str, sender: str, submit: Submit | Names, unnamed: Callable[[], str]) -> Iterator[str]:
-    yield task_id_of(hive, sender, submit) or unnamed()
+def _named_by(hive: str, command: Command, submit: Submit | Names, unnamed: Callable[[], str]) -> Iterator[Named]:
+    task_id = task_id_of(hive, command.sender, submit)
+    yield Named(unnamed(), command.id) if task_id is None else _itself(task_id)
     for reference in submit.depends_on:
         # A dependency may be named by its id or by the key under which the same sender submitted it.
-        yield reference
-        yield task_id_for_key(hive, sender, reference)
+        yield _itself(reference)
+        yield _itself(task_id_for_key(hive, command.sender, reference))
+
+
+def _itself(task_id: str) -> Named:
+    return Named(task_id, task_id)

@@ -77,9 +77,8 @@ class TaskRows:
     async def load_for(self, connection: asyncpg.Connection, commands: Sequence[Command], now: datetime) -> None:
         """Bring the ended tasks that these commands name."""
         state = self._broker.state
-        named = {task_id for command in commands for task_id in named_tasks(self._broker.hive, command)}
-        named = {task_id for task_id in named if not self._newness.is_new(task_id, now)}
-        await _load_ended(connection, state, named)
+        named = {each for command in commands for each in named_tasks(self._broker.hive, command)}
+        await _load_ended(connection, state, {n.task_id for n in named if not self._newness.is_new(n.dated_by, now)})
         retried = [state.tasks.get(command.data.task_id) for command in commands if isinstance(command.data, Retry)]
         await _load_ended(connection, state, {needed for task in retried if task for needed in task.depends_on})
         rearranged = {needed for c in commands if isinstance(c.data, Update) for needed in c.data.depends_on or ()}

@@ -8,7 +8,6 @@ import asyncio
 from dataclasses import dataclass
 
 from hivewire.client import Client
-from hivewire.ids import new_id
 from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
 
 
@@ -16,8 +15,8 @@ from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
 class Sent:
     """A task with the moment at which it was due, and that of the reply, in the event loop's time."""
 
-    task_id: str
     due: float
+    task_id: str = ""
     accepted: float = 0.0
 
 
@@ -25,7 +24,7 @@ async def submit_steadily(client: Client, tasks: int, tasks_per_s: float) -> lis
     """Submit so many tasks; returns when all of them are accepted."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    sent = [Sent(new_id(), begin + number / tasks_per_s) for number in range(tasks)]
+    sent = [Sent(begin + number / tasks_per_s) for number in range(tasks)]
     async with asyncio.TaskGroup() as group:
         for each in sent:
             await asyncio.sleep(each.due - loop.time())
@@ -34,5 +33,6 @@ async def submit_steadily(client: Client, tasks: int, tasks_per_s: float) -> lis
 
 
 async def _submit(client: Client, task: Sent) -> None:
-    await client.submit("no-op", id=task.task_id, needs=[CAPABILITY], payload=PAYLOAD)
+    handle = await client.submit("no-op", needs=[CAPABILITY], payload=PAYLOAD)
+    task.task_id = handle.id
     task.accepted = asyncio.get_running_loop().time()

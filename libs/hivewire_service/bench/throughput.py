@@ -6,7 +6,6 @@ import msgspec
 
 from hivewire.client import Client
 from hivewire.errors import HivewireError
-from hivewire.ids import new_id
 from hivewire_service.bench import check, floor
 from hivewire_service.bench.completions import Completions
 from hivewire_service.bench.hive import BenchHive
@@ -74,7 +73,7 @@ async def do(client: Client, tasks: int) -> tuple[float, float]:
         HivewireError: one was refused, or none was completed.
     """
     loop = asyncio.get_running_loop()
-    submits = [{"id": new_id(), "title": "no-op", "needs": [CAPABILITY], "payload": PAYLOAD} for _ in range(tasks)]
+    submits = [{"title": "no-op", "needs": [CAPABILITY], "payload": PAYLOAD} for _ in range(tasks)]
     async with Completions.heard(client, tasks) as completions:
         begun = loop.time()
         outcomes = await client.submit_many(submits)
