@@ -46,6 +46,7 @@ PING_INTERVAL_S = 3
 PULL_MESSAGES = 1_000
 PULL_BYTES = 8 * 1024 * 1024
 PULL_EXPIRES_S = 30.0
+LOOK_HEARTBEATS = 2
 SILENT_HEARTBEATS = 4
 """A reader that did not hear of so many begins anew."""
 DEAF_S = 7.5
@@ -503,7 +504,8 @@ class StreamReader:
         heartbeat_s = self._current.heartbeat_s
         while not self._broken.is_set():
             try:
-                await asyncio.wait_for(self._broken.wait(), heartbeat_s)
+                async with asyncio.timeout(LOOK_HEARTBEATS * heartbeat_s):
+                    await self._broken.wait()
             except TimeoutError:
                 # A reader whose node has just ended can be made, and is never heard of.
                 if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_HEARTBEATS * heartbeat_s:

@@ -29,7 +29,7 @@ from hivewire_service.topology import StreamState
 log = structlog.get_logger()
 
 LOOK_S = 0.25
-LOOK_ALONE_S = 1.0
+LOOK_ALONE_S = 2.0
 """A stream without replicas has no leader to lose: it is looked at seldom, so that an idle hive costs little."""
 LOOK_S_MAX = 0.4
 """A stream that has a leader answers sooner. With `LOOK_S` and two looks this is below `limits.REPEAT_FIRST_S`, so that what

@@ -136,7 +136,8 @@ class _Renewal:
         """Whether the lease may still be ours."""
         try:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._store.connect()
+                # A renewal need not be on disk: one that a crash of Postgres loses makes the lease end sooner, no more.
+                self._connection = await self._store.connect(synchronous_commit="off")
             status = await self._connection.execute(
                 SQL.renew_lease, self._store.service, self._term.epoch, self._lease_s, timeout=self._lease_s
             )

@@ -30,7 +30,6 @@ log = structlog.get_logger()
 
 ACK_TIMEOUT_S = 2.0
 """A chunk of rows is acknowledged sooner, unless something is wrong."""
-IDLE_LOOK_S = 1.0
 STUCK_LOOK_S = 0.4
 STUCK_LOOKS_MAX = 3
 """After so many looks at the same unacknowledged event in a row the stream is taken to be out of order."""
@@ -80,6 +79,8 @@ class Outbox:
         self._is_out = False
         """Whether the stream is not known to take events, so that listeners are told without it."""
         self._fell_behind = asyncio.Event()
+        self._news = asyncio.Event()
+        """It fell behind, or there is something again whose ack has to be watched for."""
         self._chunk_done = asyncio.Event()
 
     @property
@@ -97,6 +98,7 @@ class Outbox:
         self._live = False
         self._is_out = True
         self._fell_behind.set()
+        self._news.set()
 
     def _reconnected(self) -> None:
         """What was sent over the lost connection may not have been heard by anybody."""
@@ -131,6 +133,8 @@ class Outbox:
                 await subscription.unsubscribe()
 
     async def _send(self, event: StoredEvent) -> None:
+        if not self._unacked:
+            self._news.set()
         self._unacked[event.seq] = None
         self._sent = event.seq
         subject = self._subjects.event(event.type, event.entity_id)
@@ -180,8 +184,10 @@ class Outbox:
         """Return when something has to be published again."""
         oldest, looks = 0, 0
         while not self._fell_behind.is_set():
+            self._news.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fell_behind.wait(), STUCK_LOOK_S if self._unacked else IDLE_LOOK_S)
+                async with asyncio.timeout(STUCK_LOOK_S if self._unacked else None):
+                    await self._news.wait()
             before, oldest = oldest, next(iter(self._unacked), 0)
             looks = looks + 1 if oldest and oldest == before else 0
             if looks >= STUCK_LOOKS_MAX:
