@@ -7,26 +7,26 @@ sent again with the same id, which can never do a thing twice.
 
 import asyncio
 import logging
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import nats.errors
-from nats.aio.client import RawCredentials, Server
+from nats.aio.client import RawCredentials
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, correlation, limits, tracing
 from hivewire.commands import TYPES, checked, command_type
 from hivewire.credentials import Credentials
-from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
+from hivewire.envelope import REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
 from hivewire.nats_tls import NatsClient, tls_trouble
+from hivewire.replies import outcome, passing_obstacle
+from hivewire.servers import next_server, server_urls
 from hivewire.subjects import REPLY_HEADER, Subjects, reply_prefix, token
 from hivewire.tls import Tls
 from hivewire.unanswered import Request, Target, Unanswered
@@ -41,14 +41,9 @@ PING_INTERVAL_S = 3
 PINGS_OUTSTANDING_MAX = 2
 """A connection on which the third ping is due and none was answered is left: before whoever hears nothing of an agent
 takes it for lost, even if its last beat was an interval ago."""
-RECONNECT_FIRST_S = 0.1
-RECONNECT_MAX_S = 5.0
 JETSTREAM_S_MAX = 2.0
 HEADER_BYTES = 64
 """More than the fixed part of the headers of any command."""
-
-SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
-UNAVAILABLE = 503
 
 _PASSWORD = re.compile(r"//[^/@,]+@")
 
@@ -161,7 +156,7 @@ class Connection:
                 inbox_prefix=reply_prefix(self.sender),
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
-                reconnect_to_server_handler=_next_server,
+                reconnect_to_server_handler=next_server,
                 connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=PINGS_OUTSTANDING_MAX,
@@ -365,7 +360,7 @@ class Connection:
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
-        obstacle = _passing_obstacle(envelope)
+        obstacle = passing_obstacle(envelope)
         if obstacle is None:
             self._unanswered.answer(key, envelope)
             return
@@ -512,53 +507,6 @@ class Connection:
         self._end(f"NATS at {self.url} closed the connection ({reason})")
 
 
-def outcome(envelope: Envelope, wanted: type[T]) -> T:
-    """The body of an answer.
-
-    Raises:
-        RefusedError: the service said no.
-        HivewireError: the answer is not what was expected.
-    """
-    if envelope.type == REPLY_OK:
-        decoded = codec.decode_as(envelope.data, wanted, "the answer")
-        if isinstance(decoded, codec.Malformed):
-            raise HivewireError(f"{decoded.reason}: are client and services of the same version?")
-        return decoded
-    refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
-    if isinstance(refusal, codec.Malformed):
-        raise HivewireError(f"{refusal.reason}: are client and services of the same version?")
-    raise RefusedError(refusal.error, refusal.status, refusal.detail)
-
-
-def server_urls(url: str) -> list[str]:
-    """The servers of a URL setting, which may name several.
-
-    Raises:
-        BadUsage: one is no URL.
-    """
-    servers = [part.strip() for part in url.split(",")]
-    for server in servers:
-        try:
-            parts = urlsplit(server if "://" in server else f"nats://{server}")
-            usable = bool(parts.hostname) and parts.scheme in SCHEMES and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise BadUsage(f"{server!r} is no URL of a NATS server: write nats://HOST:4222")
-    return servers
-
-
-def _passing_obstacle(envelope: Envelope) -> ErrorBody | None:
-    """Why the service does not answer now although it will: the request is repeated. None: this is the answer."""
-    if envelope.type != REPLY_REFUSED:
-        return None
-    refusal = codec.decode_as(envelope.data, ErrorBody, "the refusal")
-    if isinstance(refusal, codec.Malformed):
-        return None
-    slow_down = refusal.status == limits.TOO_MANY and isinstance(refusal.detail.get(limits.RETRY_AFTER), (int, float))
-    return refusal if refusal.status == UNAVAILABLE or slow_down else None
-
-
 def _version(client: NatsClient) -> str:
     version = client.connected_server_version
     return f"{version.major}.{version.minor}.{version.patch}"
@@ -568,10 +516,3 @@ def _nats_credentials(credentials: Credentials | None) -> Any:
     if credentials is None:
         return None
     return str(credentials.file) if credentials.file else RawCredentials(credentials.text)
-
-
-def _next_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server | None, float]:
-    """The server that failed least, and how long to wait for it: a fleet must not return all at once."""
-    server = min(servers, key=lambda candidate: candidate.reconnects)
-    pause_s = min(RECONNECT_FIRST_S * 2**server.reconnects, RECONNECT_MAX_S)
-    return server, random.uniform(0.0, pause_s)  # noqa: S311 - spread, not secrecy

@@ -12,9 +12,10 @@ import msgspec
 
 from hivewire import codec, limits
 from hivewire.commands.broker import Report
-from hivewire.connection import Connection, outcome
+from hivewire.connection import Connection
 from hivewire.envelope import Envelope
 from hivewire.errors import HivewireError, NotReachable, RefusedError
+from hivewire.replies import outcome
 from hivewire.subjects import BROKER
 from hivewire.views import ReportsTaken
 

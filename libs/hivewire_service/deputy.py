@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from hivewire import limits
 from hivewire.commands import command_type
-from hivewire.connection import Connection, outcome
+from hivewire.connection import Connection
 from hivewire.credentials import Credentials
 from hivewire.envelope import Envelope
 from hivewire.ids import new_id
+from hivewire.replies import outcome
 from hivewire.subjects import reply_prefix
 from hivewire.tls import Tls
 from hivewire.unanswered import Target

@@ -18,12 +18,12 @@ from hivewire import codec, limits
 from hivewire.events import of_writer
 from hivewire.inbox import BEAT_TYPE, Beat
 from hivewire_service import metrics
-from hivewire_service.bus import Received
 from hivewire_service.hearing import Hearing
 from hivewire_service.quota import Quotas
 from hivewire_service.service import Service
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.store import CONNECTION_ERRORS
+from hivewire_service.stream_reader import Received
 from hivewire_service.topology import StreamState
 
 log = structlog.get_logger()

@@ -22,8 +22,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import limits
-from hivewire_service.bus import DEAF_S, TRANSIENT, Bus, Received, StreamReader
+from hivewire_service.bus import TRANSIENT, Bus
 from hivewire_service.side_by_side import until_first_ends
+from hivewire_service.stream_reader import DEAF_S, Received, StreamReader
 from hivewire_service.topology import StreamState
 
 log = structlog.get_logger()

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from hivewire_service.bus import Bus, Place, Received, next_seq
+from hivewire_service.bus import Bus
 from hivewire_service.intake import Intake, Taken
 from hivewire_service.store import Position
+from hivewire_service.stream_reader import Place, Received, next_seq
 from hivewire_service.topology import StreamState
 from hivewire_service.turn import BatchFailed
 from hivewire_service.waiting import Waiting

@@ -10,11 +10,11 @@ from hivewire.envelope import REPLY_OK, REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.ids import new_id
 from hivewire.subjects import REPLY_HEADER, Subjects, is_reply_subject
 from hivewire.subjects import Command as Address
-from hivewire_service.bus import Received
 from hivewire_service.core import Command, Kept, Refusal, Step
 from hivewire_service.quota import Quotas, cost_of
 from hivewire_service.roles import RESERVED_NAMES, Role
 from hivewire_service.store import Reject
+from hivewire_service.stream_reader import Received
 from hivewire_service.topology import NANOSECONDS
 
 SERVICE = RESERVED_NAMES[Role.SERVICE]

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hivewire_service.bus import Received
 from hivewire_service.intake import Taken
+from hivewire_service.stream_reader import Received
 
 BATCH_COMMANDS_MAX: Final = 500
 BATCH_BYTES_MAX: Final = 1024 * 1024

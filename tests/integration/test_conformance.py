@@ -15,11 +15,12 @@ from structlog.testing import capture_logs
 from tests.conftest import Hive
 
 from hivewire.subjects import BROKER, Subjects
-from hivewire_service.bus import ApiError, Bus, Place, Received, StreamReader, next_seq
+from hivewire_service.bus import ApiError, Bus
 from hivewire_service.core import Kept
 from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.store import SQL, Fenced, Outcome, Position, Reject, Store, StoredEvent, Unit
+from hivewire_service.stream_reader import Place, Received, StreamReader, next_seq
 from hivewire_service.topology import command_stream, event_stream
 from simulation import hive as simulated
 from simulation.nats.client import Client, Network

@@ -16,8 +16,8 @@ from hivewire.connection import Connection
 from hivewire.envelope import Envelope
 from hivewire.errors import RefusedError
 from hivewire.subjects import Subjects
-from hivewire_service.bus import Received
 from hivewire_service.intake import Intake
+from hivewire_service.stream_reader import Received
 
 COMMANDS = [(service, verb) for service, verbs in CATALOGUE.items() for verb in verbs]
 SENDER: Any = SimpleNamespace(_source="/hive/bob")

@@ -7,8 +7,8 @@ import msgspec
 from hivewire import codec
 from hivewire.client import Client
 from hivewire.commands.agent_gateway import Publish
-from hivewire.connection import outcome
 from hivewire.events.log import LogEntry
+from hivewire.replies import outcome
 from hivewire.subjects import AGENT_GATEWAY
 from hivewire_service.bench.hive import BenchHive
 from hivewire_service.bench.size import Size

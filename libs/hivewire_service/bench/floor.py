@@ -23,8 +23,9 @@ from hivewire_service.bench.floor_rows import Rows
 from hivewire_service.bench.hive import BenchHive
 from hivewire_service.bench.noop import CAPABILITY, PAYLOAD
 from hivewire_service.bench.spending import Spending
-from hivewire_service.bus import Bus, Received, StreamReader
+from hivewire_service.bus import Bus
 from hivewire_service.run import SENDER
+from hivewire_service.stream_reader import Received, StreamReader
 from hivewire_service.topology import StreamState, command_stream, event_stream
 from hivewire_service.waiting import BATCH_COMMANDS_MAX, WAITING_COMMANDS_MAX
 

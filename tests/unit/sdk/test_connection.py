@@ -101,7 +101,7 @@ async def test_posted_commands_keep_their_order(fake, connection):
 
 
 async def test_waiting_commands_survive_a_restart_of_the_server(start_server, monkeypatch):
-    monkeypatch.setattr("hivewire.connection.RECONNECT_MAX_S", 0.05)
+    monkeypatch.setattr("hivewire.servers.RECONNECT_MAX_S", 0.05)
     server = start_server()
     async with await Connection.open(server.url, name="bob") as connection:
         reconnected = asyncio.Event()

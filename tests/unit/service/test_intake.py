@@ -6,9 +6,9 @@ from hivewire import codec
 from hivewire.commands.broker import VERBS, Cancel
 from hivewire.envelope import Envelope
 from hivewire.subjects import BROKER, REPLY_HEADER, Subjects
-from hivewire_service.bus import Received
 from hivewire_service.core import Kept
 from hivewire_service.intake import Intake, Taken
+from hivewire_service.stream_reader import Received
 
 intake = Intake(Subjects("hive"), BROKER, VERBS)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hivewire_service.bus import Place, nanoseconds, next_seq
+from hivewire_service.bus import nanoseconds
+from hivewire_service.stream_reader import Place, next_seq
 from hivewire_service.topology import StreamState
 
 

@@ -1,8 +1,8 @@
 """What waits for a turn of the loop."""
 
 from hivewire_service import waiting
-from hivewire_service.bus import Received
 from hivewire_service.intake import Taken
+from hivewire_service.stream_reader import Received
 from hivewire_service.waiting import BATCH_COMMANDS_MAX, Waiting
 
 
