@@ -28,7 +28,7 @@ from hivewire_service.health import Health
 from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
-from hivewire_service.store import Store
+from hivewire_service.store import Store, Unit
 from ports import free_port
 
 SERVICE = "broker"
@@ -378,6 +378,37 @@ async def test_postgres_connections_killed(world: Running) -> None:
         await world.reply_to_repeated(1, verb="start")
     rows = await world.store.pool.fetchval("SELECT total FROM sums WHERE sum_id = 'a'")
     assert rows == world.core.sums["a"] == len(await world.events()) - 1
+
+
+async def test_the_next_turn_is_decided_while_a_commit_is_under_way_and_not_before(
+    world: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Postgres would wait for the loop, and the loop then for Postgres."""
+    commands, decided, stored, meanwhile, under_way = 3_000, 0, 0, 0, False
+    decide, commit = world.core.decide, world.store.commit
+
+    def counted(command: Command, now: datetime) -> Step | Refusal:
+        nonlocal decided, meanwhile
+        decided += 1
+        meanwhile += under_way
+        return decide(command, now)
+
+    async def noted(epoch: int, unit: Unit) -> None:
+        nonlocal stored, under_way
+        stored += len(unit.events)
+        assert stored == decided, "something was decided before the last turn's commit was sent"
+        under_way = True
+        await commit(epoch, unit)
+        under_way = False
+
+    monkeypatch.setattr(world.core, "decide", counted)
+    monkeypatch.setattr(world.store, "commit", noted)
+    for _ in range(commands):
+        await world.add(1, verb="start")
+    for _ in range(commands):
+        await world.reply()
+    assert stored == commands
+    assert meanwhile > 0
 
 
 @pytest.fixture
