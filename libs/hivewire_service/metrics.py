@@ -1,6 +1,19 @@
 """The metrics that every service has. No label ever holds an id, so the number of series is bounded."""
 
+from functools import cache
+from typing import TypeVar
+
 from prometheus_client import Counter, Gauge, Histogram
+
+Metric = TypeVar("Metric", Counter, Histogram)
+
+
+@cache
+def series(metric: Metric, *labels: str) -> Metric:
+    """A series of a metric, looked up once: with every turn of a loop that would cost more than the counting. Not for what is
+    ever cleared."""
+    return metric.labels(*labels)
+
 
 COMMANDS = Counter("hivewire_commands_total", "Commands decided.", ["service", "verb", "outcome"])
 EVENTS = Counter("hivewire_events_total", "Events committed.", ["service", "type"])

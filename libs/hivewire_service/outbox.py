@@ -80,7 +80,8 @@ class Outbox:
         """Whether the stream is not known to take events, so that listeners are told without it."""
         self._fell_behind = asyncio.Event()
         self._news = asyncio.Event()
-        """It fell behind, or there is something again whose ack has to be watched for."""
+        """It fell behind; or it rested, and there is something again whose ack has to be watched for."""
+        self._rests = False
         self._chunk_done = asyncio.Event()
 
     @property
@@ -133,9 +134,9 @@ class Outbox:
                 await subscription.unsubscribe()
 
     async def _send(self, event: StoredEvent) -> None:
-        if not self._unacked:
-            self._news.set()
         self._unacked[event.seq] = None
+        if self._rests:
+            self._news.set()
         self._sent = event.seq
         subject = self._subjects.event(event.type, event.entity_id)
         if await self._bus.publish(subject, self._envelope(event), reply=f"{self._inbox}.{event.seq}"):
@@ -185,8 +186,9 @@ class Outbox:
         oldest, looks = 0, 0
         while not self._fell_behind.is_set():
             self._news.clear()
+            self._rests = not self._unacked
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STUCK_LOOK_S if self._unacked else None):
+                async with asyncio.timeout(None if self._rests else STUCK_LOOK_S):
                     await self._news.wait()
             before, oldest = oldest, next(iter(self._unacked), 0)
             looks = looks + 1 if oldest and oldest == before else 0

@@ -378,7 +378,7 @@ class Service:
     async def _commit(self, term: Term, turn: Turn, unit: Unit) -> None:
         """Make a turn true, then say so."""
         try:
-            with metrics.COMMIT_SECONDS.labels(self.name).time():
+            with metrics.series(metrics.COMMIT_SECONDS, self.name).time():
                 await self.store.commit(term.epoch, unit)
         except Exception as error:
             raise _blaming(turn, error) from error
@@ -389,10 +389,11 @@ class Service:
         await self._say(turn)
 
     async def _say(self, turn: Turn) -> None:
+        self._meter.count(turn.events)  # before the state moves on
+        await self._publish(turn)
         self._count(turn)
         if tracing.enabled():
             turn.trace(self.name)
-        await self._publish(turn)
         if turn.chore is not None and not turn.chore.done.done():
             turn.chore.done.set_result(bool(turn.stored or turn.records))
 
@@ -513,4 +514,3 @@ class Service:
         for reject in turn.audited:
             if reject.minute is None:  # a flood is told by the metrics
                 log.warning("message rejected", subject=reject.subject, sender=reject.sender, reason=reject.reason)
-        self._meter.count(turn.events)

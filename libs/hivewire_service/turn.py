@@ -16,6 +16,7 @@ from hivewire.subjects import Subjects
 from hivewire_service import metrics
 from hivewire_service.core import Command, Core, Kept, Refusal, Step
 from hivewire_service.intake import Taken, encode_reply, rejects_of, reply_envelope
+from hivewire_service.metrics import series
 from hivewire_service.retention import Decide
 from hivewire_service.store import Outcome, Reject, StoredEvent
 from hivewire_service.topology import NANOSECONDS
@@ -58,17 +59,17 @@ class Turn:
     """Commands by verb and outcome."""
 
     def count(self, service: str) -> None:
-        """Let the service's metrics show the turn; a series is looked up once a turn, since that is dear."""
+        """Let the service's metrics show the turn."""
         if self.taken:
-            metrics.BATCH_SIZE.labels(service).observe(len(self.taken))
+            series(metrics.BATCH_SIZE, service).observe(len(self.taken))
         for verb_and_outcome, count in self.decided.items():
-            metrics.COMMANDS.labels(service, *verb_and_outcome).inc(count)
+            series(metrics.COMMANDS, service, *verb_and_outcome).inc(count)
         for kind, count in Counter(event.type for event in self.events).items():
-            metrics.EVENTS.labels(service, kind).inc(count)
-        metrics.REJECTS.labels(service).inc(len(self.rejects))
+            series(metrics.EVENTS, service, kind).inc(count)
+        series(metrics.REJECTS, service).inc(len(self.rejects))
         over_quota = sum(reject.kind is Kept.QUOTA for reject in self.rejects)
         if over_quota:
-            metrics.OVER_QUOTA.labels(service, "command").inc(over_quota)
+            series(metrics.OVER_QUOTA, service, "command").inc(over_quota)
 
     def trace(self, service: str) -> None:
         """A span for each command, from when it was taken up until it was committed."""

@@ -13,6 +13,7 @@ from hivewire_broker.core import Broker
 from hivewire_broker.evolve import PLANNING
 from hivewire_broker.moments import microseconds, span_us
 from hivewire_broker.rows import SQL
+from hivewire_service.metrics import series
 from hivewire_service.stock import Meter
 
 QUEUE_TASKS = Gauge(
@@ -86,9 +87,9 @@ class BrokerMeter(Meter):
             elif kind in _ENDS_ATTEMPT:
                 self._attempt_ended(event, getattr(event, _ENDS_ATTEMPT[kind]), ended)
                 if isinstance(event, events.TaskRetry):
-                    RETRIES.labels(event.ended).inc()
+                    series(RETRIES, event.ended).inc()
                 elif kind in _ENDS:
-                    TASK_ENDS.labels(_ENDS[kind]).inc()
+                    series(TASK_ENDS, _ENDS[kind]).inc()
 
     def _assigned(self, event: events.TaskAssigned) -> None:
         task = self._broker.state.tasks.get(event.task_id)
@@ -105,7 +106,8 @@ class BrokerMeter(Meter):
         attempt = task.attempts[event.attempt - 1]
         if attempt.ended_at == at:
             ended.add((event.task_id, event.attempt))
-            ATTEMPT_SECONDS.labels(attempt.status).observe(span_us(attempt.started_at or attempt.assigned_at, at) / 1e6)
+            took_us = span_us(attempt.started_at or attempt.assigned_at, at)
+            series(ATTEMPT_SECONDS, attempt.status).observe(took_us / 1e6)
 
     async def take_stock(self, pool: asyncpg.Pool) -> None:
         """Count what has not ended, and the dead letters, in Postgres: memory has no index for it, and a scan there

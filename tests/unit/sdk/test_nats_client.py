@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client
 
 from hivewire import nats_client
 from hivewire.nats_client import Nats
@@ -78,3 +81,32 @@ async def test_closing_does_not_wait_for_a_server_that_reads_nothing(monkeypatch
         await flood(client)
         await asyncio.wait_for(client.close(), 10)
         assert client.is_closed
+
+
+HEADER = st.tuples(st.text("abcAZ019-", min_size=1, max_size=12), st.text("abc.:>*$ _\t\x00é", max_size=12))
+
+
+@given(st.lists(HEADER, max_size=3), st.sampled_from([b"", b" 503", b" 100 Idle Heartbeat"]))
+def test_headers_are_read_as_nats_py_reads_them(headers, status):
+    block = b"NATS/1.0%b\r\n%b\r\n" % (status, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers))
+    ours, theirs = (asyncio.run(kind()._process_headers(block)) for kind in (Nats, Client))
+    assert ours == theirs
+
+
+async def test_an_error_of_who_hears_at_once_is_told_and_ends_nothing():
+    client, heard, errors = Nats(), [], []
+
+    async def told(error: Exception) -> None:
+        errors.append(error)
+
+    def call(subject: str, body: bytes) -> None:
+        heard.append((subject, 10 // int(body)))
+
+    async with server() as (url, _):
+        await client.connect(url, error_cb=told)
+        number = (await client.hear("acks.*", call))._id
+        for body in (b"5", b"0", b"2"):
+            await client._process_msg(number, b"acks.1", b"", body, b"")
+        await client.close()
+    assert heard == [("acks.1", 2), ("acks.1", 5)]
+    assert isinstance(errors[0], ZeroDivisionError)
