@@ -28,7 +28,7 @@ up: install ## run everything on this machine until Ctrl-C
 	@$(BIN)/hivewire up
 
 test: install ## run the unit, integration and end-to-end tests
-	@$(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --quiet --numprocesses auto --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 lint: install ## check style, types and the layers
 	@$(BIN)/ruff check --quiet .

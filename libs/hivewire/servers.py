@@ -10,7 +10,9 @@ from hivewire.errors import BadUsage
 
 SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 RECONNECT_FIRST_S = 0.1
-RECONNECT_MAX_S = 5.0
+RECONNECT_MAX_S = 2.5
+"""Short enough that a member that was cut off for half of what it may be silent is back in time, whatever its last beat's
+age; long enough that a fleet does not return all at once."""
 
 
 def server_urls(url: str) -> list[str]:
