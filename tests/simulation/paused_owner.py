@@ -1,11 +1,16 @@
 """A hive whose broker is paused beyond its lease at one step that it takes, and goes on as if nothing had been."""
 
 import asyncio
+import random
+from itertools import count
+
+from structlog.testing import capture_logs
 
 import hivewire_broker.main
 from hivewire.subjects import BROKER
+from hivewire_service.metrics import COMMITS_FENCED
 from simulation import workload
-from simulation.hive import Hive, Outcome
+from simulation.hive import Hive, Outcome, run
 from simulation.processes import Process, serve
 
 LEASE_S = 0.05
@@ -47,3 +52,25 @@ class PausedOwner(Hive):
         await self._until(lambda: not self.oracle.unpublished(), "events that never were on the bus")
         self._check()
         return Outcome(self.seed, "", self.taken, {"paused": int(self.was_paused)})
+
+
+def pause_lot(lot: int, lots: int, owners: int) -> tuple[int, int, int]:
+    """Pause so many owners one after the other: how many, how many commits were refused for it, and how many of these were
+    logged. To be called once a process, whose counter is read.
+
+    The lots share the steps of a run among them, and try theirs at equal distances; then the same with the next run, at
+    others. An oracle watches every commit: one at an old epoch would not follow the last, and ends the run with an error.
+    """
+    paused, chance = 0, random.Random(f"lot {lot}")
+    with capture_logs() as logs:
+        for seed in count():
+            PausedOwner.paused_at = 0
+            share = run(seed, PausedOwner).steps // lots
+            distance = max(1, share // owners)
+            for step in range(chance.randint(1, distance), share, distance):
+                PausedOwner.paused_at = lot * share + step
+                paused += run(seed, PausedOwner).figures["paused"]
+            if paused >= owners:
+                break
+    refused = int(COMMITS_FENCED.labels(BROKER)._value.get())
+    return paused, refused, sum(line["event"].startswith("commit refused") for line in logs)
