@@ -71,7 +71,7 @@ def run_timers(draft: Draft, sessions: Sessions, acting: set[str], now: datetime
 
 def _time_has_come(draft: Draft, sessions: Sessions, session: Session, acting: set[str], now: datetime) -> None:
     if session.state == "created":
-        sessions.may_dispatch = True
+        sessions.may_dispatch |= sessions.may_go(session, now)
         if sessions.queued_until(session) <= now:
             draft.touched.add(session.session_id)
             error = "its agent could not take it in time"

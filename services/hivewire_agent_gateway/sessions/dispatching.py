@@ -158,7 +158,7 @@ def dispatch_waiting(draft: Draft, sessions: Sessions, registry: Registry, bound
     sessions.may_dispatch = False
     room = _Room(sessions, bounds)
     lines = {
-        agent_id: iter(_ready(registry, agent_id, waiting, draft, now))
+        agent_id: iter(_ready(sessions, registry, agent_id, waiting, draft, now))
         for agent_id, waiting in sessions.waiting.items()
     }
     while lines and not room.is_full:
@@ -170,7 +170,7 @@ def dispatch_waiting(draft: Draft, sessions: Sessions, registry: Registry, bound
                 sessions.may_dispatch = True
                 return
     for agent_id, waiting in sessions.simulated.items():
-        for session in _ready(registry, agent_id, waiting, draft, now):
+        for session in _ready(sessions, registry, agent_id, waiting, draft, now):
             if len(sessions.held.get(agent_id, ())) + room.added(agent_id) >= registry.agents[agent_id].card.slots:
                 break
             room.add(session)
@@ -180,14 +180,14 @@ def dispatch_waiting(draft: Draft, sessions: Sessions, registry: Registry, bound
 
 
 def _ready(
-    registry: Registry, agent_id: str, waiting: Mapping[str, Session], draft: Draft, now: datetime
+    sessions: Sessions, registry: Registry, agent_id: str, waiting: Mapping[str, Session], draft: Draft, now: datetime
 ) -> Iterator[Session]:
     """What waits for an agent that can be given something."""
     agent = registry.get(agent_id)
     if agent is None or agent.presence is not Presence.PRESENT or agent.drained:
         return
     for session in waiting.values():
-        if session.session_id not in draft.touched and (session.retry_at is None or session.retry_at <= now):
+        if session.session_id not in draft.touched and sessions.may_go(session, now):
             yield session
 
 

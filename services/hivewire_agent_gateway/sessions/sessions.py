@@ -38,6 +38,8 @@ class Sessions:
         """Ended sessions of tasks of whose end the broker does not know."""
         self.may_dispatch = False
         """Whether something changed that lets a waiting session go."""
+        self._rested: set[str] = set()
+        """Waiting sessions whose pause before the next attempt is over, even if the clock is set back after that."""
         self._timers: list[tuple[datetime, str]] = []
         self._grace: dict[str, timedelta] = {}
         self._ended: dict[str, None] = {}
@@ -122,6 +124,12 @@ class Sessions:
             self._timers = [entry for entry in self._timers if self._is_live(entry[1])]
             heapq.heapify(self._timers)
 
+    def may_go(self, session: Session, now: datetime) -> bool:
+        """Whether a waiting session's pause before its next attempt is over."""
+        if session.retry_at is not None and session.retry_at <= now:
+            self._rested.add(session.session_id)
+        return session.retry_at is None or session.session_id in self._rested
+
     def queued_until(self, session: Session) -> datetime:
         """How long it may wait for its dispatch."""
         return max(session.retry_at or session.created_at, session.created_at) + _QUEUED_MAX
@@ -165,6 +173,7 @@ class Sessions:
         if session.external_ref is not None:
             self.refs.pop(session.external_ref, None)
         if session.state == "created":
+            self._rested.discard(session.session_id)
             _remove(self._line(session), session)
         elif session.open:
             _remove(self.held, session)

@@ -232,6 +232,15 @@ def test_a_lost_agents_session_is_given_again_without_spending_a_retry(gateway):
     assert gateway.state("s1") == "failed"
 
 
+def test_a_pause_that_was_over_stays_over_when_the_clock_is_set_back(gateway):
+    gateway.remote()
+    gateway.dispatch(id="s1")
+    gateway.after(60)
+    gateway.now -= timedelta(seconds=30)
+    gateway.remote()
+    assert gateway.state("s1") == "dispatched"
+
+
 def test_a_returning_agent_is_sent_what_is_open_again(gateway):
     gateway.remote()
     gateway.dispatch(id="s1")
