@@ -234,7 +234,8 @@ async def survives(up: Up, run: Run, *, tolerated: Iterable[str] = ()) -> None:
         outcome = await run.result()
     finally:
         up.stop(patience_s=PATIENCE_S)  # how fast it stops is not what is tried here
-    assert {name: what for name, what in outcome.damage.items() if name not in tolerated} == {}
+    damage = {name: what for name, what in outcome.damage.items() if name not in tolerated}
+    assert not damage, damage
     assert (outcome.tasks, outcome.strikes) == (run.tasks + run.strikes, run.strikes)
 
 
