@@ -190,6 +190,7 @@ class Outbox:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if self._rests else STUCK_LOOK_S):
                     await self._news.wait()
+            self._rests = False
             before, oldest = oldest, next(iter(self._unacked), 0)
             looks = looks + 1 if oldest and oldest == before else 0
             if looks >= STUCK_LOOKS_MAX:
