@@ -10,9 +10,8 @@ from functools import cache
 from typing import Final
 
 from hivewire_service.core import Write
+from hivewire_service.same_values import ROWS_MIN
 
-ROWS_MIN: Final = 20
-"""Below this the arrays cost less than one more statement that Postgres has to know."""
 _SEPARATOR: Final = "\x1f"
 _NULL: Final = "\x1e"
 """A value that is this alone is NULL. Both are control characters, which JSON escapes and ids do not have."""

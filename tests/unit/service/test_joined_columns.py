@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire_service.core import Write
-from hivewire_service.joined_columns import ROWS_MIN, joined
+from hivewire_service.joined_columns import joined
+from hivewire_service.same_values import ROWS_MIN
 
 SQL = "INSERT INTO t SELECT a, n, f, $1 FROM unnest($2::text[], $3::bigint[], $4::float8[]) AS new (a, n, f)"
 
