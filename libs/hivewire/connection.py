@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar
 
 import nats.errors
 from nats.aio.client import RawCredentials
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, correlation, limits, tracing
@@ -24,6 +23,7 @@ from hivewire.credentials import Credentials
 from hivewire.envelope import REPLY_REFUSED, Envelope, ErrorBody
 from hivewire.errors import BadUsage, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id
+from hivewire.nats_client import Headers
 from hivewire.nats_tls import NatsClient, tls_trouble
 from hivewire.replies import outcome, passing_obstacle
 from hivewire.servers import next_server, server_urls
@@ -175,7 +175,7 @@ class Connection:
         finally:
             attempt.cancel()
         self._begun = True
-        await self._nats.subscribe(f"{self._replies}.*", cb=self._on_reply)
+        await self._nats.hear(f"{self._replies}.*", self._on_reply)
         self._unanswered.start()
 
     def _unreachable(self) -> HivewireError:
@@ -349,14 +349,14 @@ class Connection:
         except (OSError, nats.errors.Error) as error:
             logger.debug("not sent, will be repeated: %s", error)
 
-    async def _on_reply(self, message: Msg) -> None:
-        key = message.subject.rpartition(".")[2]
+    def _on_reply(self, subject: str, body: bytes, _: str, headers: Headers) -> None:
+        key = subject.rpartition(".")[2]
         request = self._unanswered.get(key)
-        if request is None or (message.headers and "Status" in message.headers):
+        if request is None or (headers and "Status" in headers):
             return  # a repeat of an answer, or word that nobody listens: the request is repeated
-        if message.subject != request.reply_subject:
+        if subject != request.reply_subject:
             return  # whoever guesses the key of another's request has the answer to its own sent under its own name
-        envelope = codec.decode_envelope(message.data)
+        envelope = codec.decode_envelope(body)
         if isinstance(envelope, codec.Malformed):
             logger.warning("an answer could not be read: %s", envelope.reason)
             return
@@ -380,12 +380,12 @@ class Connection:
             NotReachable: the server did not answer.
         """
 
-        async def deliver(message: Msg) -> None:
-            listener(message.subject, message.data)
+        def deliver(subject: str, body: bytes, *_: object) -> None:
+            listener(subject, body)
 
         self._denied.discard(subject.lower())
         try:
-            listening = Listening(subject, await self._nats.subscribe(subject, cb=deliver))
+            listening = Listening(subject, await self._nats.hear(subject, deliver))
             await self._taken()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise NotReachable(f"NATS at {self.url} did not answer: {error or 'timeout'}") from error

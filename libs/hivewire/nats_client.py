@@ -5,7 +5,7 @@ reads the connection, and an error there ends the task without a word: one messa
 service deaf, and again after each restart, since a command is read again until it is decided.
 
 What it does for each message (a header block read like a mail's, a message object, a queue, a switch of tasks) costs more
-than most messages are worth to us, so the simple header blocks are read here, and `hear` is called without all that.
+than most messages are worth to us, and time: so the simple header blocks are read here, and `hear` does without the rest.
 
 Before it reconnects or closes, nats-py waits until all that it has written is sent. On a link that stands still that is
 never, so that it would neither come back nor end.
@@ -31,6 +31,10 @@ parser.HMSG_RE = re.compile(
 _ONE_HEADER = re.compile(rb"NATS/1\.0\r\n([A-Za-z0-9-]+): ([!-~]+)\r\n\r\n")
 """A header block as most are: one header, and nothing in it that has to be decided."""
 
+Headers = dict[str, str] | None
+Hear = Callable[[str, bytes, str, Headers], None]
+"""What is called with a message's subject, body, reply subject and headers."""
+
 CLOSE_S_MAX = 2.0
 """How long closing waits for what was written to be sent."""
 
@@ -41,12 +45,11 @@ class Nats(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._hearing: dict[int, Callable[[str, bytes], None]] = {}
-        """By the number of a subscription what is called with its messages' subjects and bodies."""
+        self._hearing: dict[int, Hear] = {}
+        """By the number of a subscription."""
 
-    async def hear(self, subject: str, call: Callable[[str, bytes], None]) -> Subscription:
-        """Subscribe; `call` gets the subject and the body of each message from the task that reads the connection, so it must
-        not take long. It is for messages in numbers whose headers say nothing."""
+    async def hear(self, subject: str, call: Hear) -> Subscription:
+        """Subscribe; `call` gets each message from the task that reads the connection, so it must not take long."""
         subscription = await self.subscribe(subject, cb=_unheard)
         self._hearing = {number: known for number, known in self._hearing.items() if number in self._subs}
         self._hearing[subscription._id] = call  # noqa: SLF001
@@ -57,12 +60,13 @@ class Nats(Client):
         if call is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         elif sid in self._subs:
+            read = await self._process_headers(headers)
             try:
-                call(subject.decode(), data)
+                call(*_decoded(subject, data, reply), read)
             except Exception as error:  # noqa: BLE001  # as with any other callback
                 await self._error_cb(error)
 
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+    async def _process_headers(self, headers: bytes) -> Headers:
         if not headers:
             return None
         simple = _ONE_HEADER.fullmatch(headers)
@@ -73,9 +77,7 @@ class Nats(Client):
         except (IndexError, ValueError):  # cut short, or not UTF-8
             return None
 
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> object:
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Headers) -> object:
         try:
             return super()._build_message(sid, subject, reply, data, headers)
         except UnicodeDecodeError:
@@ -103,6 +105,13 @@ class Nats(Client):
     def _writer(self) -> asyncio.StreamWriter | None:
         """None over WebSockets, whose own close does not wait."""
         return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
+
+
+def _decoded(subject: bytes, data: bytes, reply: bytes) -> tuple[str, bytes, str]:
+    try:
+        return subject.decode(), data, reply.decode()
+    except UnicodeDecodeError:
+        return subject.decode(errors="replace"), data, ""
 
 
 async def _unheard(_: object) -> None:

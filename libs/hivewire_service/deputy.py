@@ -38,7 +38,7 @@ class Deputy(Connection):
 
     async def listen_for_members(self) -> None:
         """Hear the answers for everybody on whose behalf we speak."""
-        await self._nats.subscribe(f"{reply_prefix('*')}.{self._instance}.*", cb=self._on_reply)
+        await self._nats.hear(f"{reply_prefix('*')}.{self._instance}.*", self._on_reply)
 
     async def command_as(
         self,

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import asyncpg
 import structlog
-from nats.aio.msg import Msg
 
 from hivewire import codec, limits
 from hivewire.events import of_writer
@@ -109,19 +108,19 @@ async def follow_beats(service: Service) -> None:
     quotas = Quotas(limits.BEATS_PER_SECOND)
     over_quota = metrics.OVER_QUOTA.labels(service.name, "beat")
 
-    async def receive(message: Msg) -> None:
-        sender = service.subjects.beat_sender(message.subject)
+    def receive(subject: str, body: bytes, *_: object) -> None:
+        sender = service.subjects.beat_sender(subject)
         if quotas.take(sender, time.monotonic()):
             over_quota.inc()
             return
-        envelope = codec.decode_envelope(message.data)
+        envelope = codec.decode_envelope(body)
         if isinstance(envelope, codec.Malformed) or envelope.type != BEAT_TYPE:
             return
         beat = codec.decode_as(envelope.data, Beat, BEAT_TYPE)
         if isinstance(beat, Beat) and beat.agent_id == sender:
             service.observe_soon(beat)
 
-    subscription = await service.bus.client.subscribe(service.subjects.beats(), cb=receive)
+    subscription = await service.bus.client.hear(service.subjects.beats(), receive)
     try:
         await asyncio.Event().wait()
     finally:

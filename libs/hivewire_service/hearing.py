@@ -18,10 +18,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import limits
+from hivewire.nats_client import Headers
 from hivewire_service.bus import TRANSIENT, Bus
 from hivewire_service.side_by_side import until_first_ends
 from hivewire_service.stream_reader import DEAF_S, Received, StreamReader
@@ -156,7 +156,7 @@ class Hearing:
     # hearing --------------------------------------------------------------------------------------------
     async def _listen(self) -> None:
         self.repeats_until = math.inf
-        self._subscription = await self._bus.client.subscribe(self._subject, cb=self._receive)
+        self._subscription = await self._bus.client.hear(self._subject, self._receive)
         try:
             await self._round_trip()
         except TRANSIENT:
@@ -194,7 +194,7 @@ class Hearing:
         if subscription is not None and not self._bus.client.is_closed:
             await subscription.unsubscribe()
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, subject: str, body: bytes, _: str, headers: Headers) -> None:
         """What the stream would not take is not taken here either; what there is no room for is said again."""
-        if len(message.data) <= limits.MESSAGE_BYTES_MAX and self._room():
-            self._deliver(Received("", 0, time.time_ns(), 0, message.subject, message.data, message.headers))
+        if len(body) <= limits.MESSAGE_BYTES_MAX and self._room():
+            self._deliver(Received("", 0, time.time_ns(), 0, subject, body, headers))

@@ -166,7 +166,7 @@ class Outbox:
             )
         )
 
-    def _acked(self, subject: str, body: bytes) -> None:
+    def _acked(self, subject: str, body: bytes, *_: object) -> None:
         seq = int(subject.rpartition(".")[2])
         try:
             refused = not body or _acks.decode(body).error

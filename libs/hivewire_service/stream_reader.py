@@ -6,16 +6,16 @@ dealt with is known to Postgres alone.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire.ids import new_id
+from hivewire.nats_client import Headers
 from hivewire_service.bus import RETRY_PAUSE_S, TRANSIENT, Bus
 from hivewire_service.topology import NANOSECONDS, StreamState
 
@@ -43,7 +43,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     waiting: int
     subject: str
     body: bytes
-    headers: dict[str, str] | None
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ class StreamReader:
         self._deliver = deliver
         self._room = room
         self._silence = silence
-        self._broken = asyncio.Event()
+        self._is_broken = False
+        self._news = asyncio.Event()
+        """It is broken, or all that was asked for has come."""
         self._begun = False
         self._answered = True
         self._asked = self._heard = time.monotonic()
@@ -124,7 +126,7 @@ class StreamReader:
     async def run(self) -> None:
         """Read until cancelled."""
         try:
-            with self._bus.calling_on_reconnect(self._broken.set):
+            with self._bus.calling_on_reconnect(self._break):
                 while True:
                     await self._begin()
                     await self._watch()
@@ -140,7 +142,7 @@ class StreamReader:
     async def _begin(self) -> None:
         self._begun = self._answered = False
         while not self._begun:
-            self._broken.clear()
+            self._is_broken = False
             try:
                 await self._end()
                 self._current = await self._stream()
@@ -156,7 +158,7 @@ class StreamReader:
         self._consumer = f"reader-{new_id()}"
         self._inbox = self._bus.client.new_inbox()
         self._consumer_seq = 0
-        self._subscription = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._receive)
+        self._subscription = await self._bus.client.hear(f"{self._inbox}.*", self._receive)
         await self._bus.api(
             f"CONSUMER.CREATE.{stream}.{self._consumer}.{self._filter}",
             {
@@ -193,18 +195,18 @@ class StreamReader:
             reply=f"{self._inbox}.{self._pull}",
         )
 
-    async def _receive(self, message: Msg) -> None:
-        if message.subject.startswith(self._inbox):
-            await self._status(message)
+    def _receive(self, subject: str, body: bytes, reply: str, headers: Headers) -> None:
+        if subject.startswith(self._inbox):
+            self._status(subject, headers or {})
             return
         self._is_heard()
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<waiting>; newer servers put two
         # tokens before the stream and may append more.
-        tokens = message.reply.split(".")
+        tokens = reply.split(".")
         offset = 0 if len(tokens) == 9 else 2
         consumer_seq = int(tokens[6 + offset])
         if consumer_seq != self._consumer_seq + 1:
-            self._broken.set()
+            self._break()
             return
         assert self._current is not None
         self._consumer_seq = consumer_seq
@@ -215,13 +217,18 @@ class StreamReader:
                 seq=int(tokens[5 + offset]),
                 ns=int(tokens[7 + offset]),
                 waiting=int(tokens[8 + offset]),
-                subject=message.subject,
-                body=message.data,
-                headers=message.headers,
+                subject=subject,
+                body=body,
+                headers=headers,
             )
         )
         if self._remaining == 0:
-            await self.resume()
+            self._news.set()
+
+    def _break(self) -> None:
+        """Let the reading begin anew."""
+        self._is_broken = True
+        self._news.set()
 
     def _is_heard(self) -> None:
         """The reader at the server lives. Word that there is none is no sign of that."""
@@ -231,30 +238,31 @@ class StreamReader:
             self._silence(silent_s)
         self._answered = True
 
-    async def _status(self, message: Msg) -> None:
+    def _status(self, subject: str, headers: Mapping[str, str]) -> None:
         """Heartbeat (100), end of a pull request (404, 408, most 409), or the end of the consumer (the rest)."""
-        code = (message.headers or {}).get("Status", "")
-        text = (message.headers or {}).get("Description", "")
+        code, text = headers.get("Status", ""), headers.get("Description", "")
         if code == "100":
             self._is_heard()
-        if code == "100" or message.subject != f"{self._inbox}.{self._pull}":
+        if code == "100" or subject != f"{self._inbox}.{self._pull}":
             return
         if code in ("404", "408") or (code == "409" and ("Exceed" in text or "Completed" in text)):
             self._is_heard()
             self._remaining = 0
-            await self.resume()
+            self._news.set()
         else:
             log.debug("stream reader interrupted", status=code, description=text)
-            self._broken.set()
+            self._break()
 
     async def _watch(self) -> None:
-        """Return when the reading has to begin anew."""
+        """Fetch more whenever all has come; return when the reading has to begin anew."""
         assert self._current is not None
         heartbeat_s = self._current.heartbeat_s
-        while not self._broken.is_set():
+        while not self._is_broken:
+            self._news.clear()
+            await self.resume()
             try:
                 async with asyncio.timeout(LOOK_HEARTBEATS * heartbeat_s):
-                    await self._broken.wait()
+                    await self._news.wait()
             except TimeoutError:
                 # A reader whose node has just ended can be made, and is never heard of.
                 if min(self.unheard_s, time.monotonic() - self._asked) > SILENT_HEARTBEATS * heartbeat_s:

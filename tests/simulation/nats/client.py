@@ -10,6 +10,7 @@ from typing import Any
 import nats.errors
 from nats.aio.msg import Msg
 
+from hivewire.nats_client import Hear
 from simulation.nats.server import Headers, Message, NatsServer, matches
 
 Callback = Callable[[Msg], Awaitable[None]]
@@ -190,9 +191,9 @@ class Client:
         subscription.start()
         return subscription
 
-    async def hear(self, subject: str, call: Callable[[str, bytes], None]) -> Subscription:
+    async def hear(self, subject: str, call: Hear) -> Subscription:
         async def receive(message: Msg) -> None:
-            call(message.subject, message.data)
+            call(message.subject, message.data, message.reply, message.headers)
 
         return await self.subscribe(subject, receive)
 

@@ -99,14 +99,19 @@ async def test_an_error_of_who_hears_at_once_is_told_and_ends_nothing():
     async def told(error: Exception) -> None:
         errors.append(error)
 
-    def call(subject: str, body: bytes) -> None:
-        heard.append((subject, 10 // int(body)))
+    def call(subject: str, body: bytes, reply: str, headers: nats_client.Headers) -> None:
+        heard.append((subject, 10 // int(body), reply, headers))
 
     async with server() as (url, _):
         await client.connect(url, error_cb=told)
         number = (await client.hear("acks.*", call))._id
         for body in (b"5", b"0", b"2"):
             await client._process_msg(number, b"acks.1", b"", body, b"")
+        await client._process_msg(number, b"acks.\xff", b"\xfe", b"1", b"NATS/1.0\r\nA: b\r\n\r\n")
         await client.close()
-    assert heard == [("acks.1", 2), ("acks.1", 5)]
+    assert heard == [
+        ("acks.1", 2, "", None),
+        ("acks.1", 5, "", None),
+        ("acks.\N{REPLACEMENT CHARACTER}", 10, "", {"A": "b"}),
+    ]
     assert isinstance(errors[0], ZeroDivisionError)
