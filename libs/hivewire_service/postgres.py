@@ -16,6 +16,7 @@ SETTING = "HIVEWIRE_POSTGRES_DSN"
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _NO_TLS_THERE = "rejected SSL upgrade"
 _TLS_ONLY_THERE = "no encryption"
+_CLIENT_UNKNOWN_THERE = "valid client certificate"
 
 
 async def connect(dsn: str, **options: Any) -> asyncpg.Connection:
@@ -43,6 +44,10 @@ def failure(error: BaseException, dsn: str) -> HivewireError:
     if _NO_TLS_THERE in says:
         return NotReachable(
             f"Postgres can't be reached: it does not offer TLS, which sslmode in {SETTING} asks for: set `ssl = on` there"
+        )
+    if _CLIENT_UNKNOWN_THERE in says:
+        return NotReachable(
+            f"Postgres can't be reached: it wants a client's certificate: name one with sslcert and sslkey in {SETTING}"
         )
     if _TLS_ONLY_THERE in says:
         says += " (it may want TLS: say sslmode=verify-full)"

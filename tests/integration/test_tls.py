@@ -374,6 +374,22 @@ async def test_a_postgres_that_must_not_be_talked_to_is_named(ca, other_ca, data
     assert re.search(why, found["postgres"].says)
 
 
+async def test_a_postgres_may_want_a_certificate_of_its_clients(ca, other_ca):
+    ours, theirs = ca.certificate("hivewire"), other_ca.certificate("hivewire")
+    async with tls_servers.postgres(ca.certificate(), clients_of=ca.file) as port:
+        dsn = f"postgresql://hivewire@{LOOPBACK}:{port}/postgres?sslmode=verify-full&sslrootcert={ca.file}"
+        shown = f"{dsn}&sslcert={ours.cert}&sslkey={ours.key}"
+        await migrate(shown, "hive")
+        store = Store(shown, "hive", "broker")
+        await store.open()
+        assert await store.pool.fetchval("SELECT count(*) FROM task") == 0
+        await store.close()
+        with pytest.raises(NotReachable, match="wants a client's certificate: name one with sslcert and sslkey in"):
+            await migrate(dsn, "hive")
+        with pytest.raises(NotReachable, match="does not take the client's certificate .unknown ca."):
+            await migrate(f"{dsn}&sslcert={theirs.cert}&sslkey={theirs.key}", "hive")
+
+
 async def test_a_postgres_without_tls_is_told_what_to_do(hive, ca):
     with pytest.raises(NotReachable, match="it does not offer TLS, which sslmode in HIVEWIRE_POSTGRES_DSN asks for"):
         await migrate(f"{hive.postgres_dsn}?sslmode=verify-full&sslrootcert={ca.file}", hive.name)

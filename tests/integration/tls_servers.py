@@ -118,8 +118,9 @@ async def hive_server(folder: Path, hive: str, shown: Shown, clients_of: Path) -
 
 
 @asynccontextmanager
-async def postgres(shown: Shown | None) -> AsyncIterator[int]:
-    """A Postgres on a free port that lets everybody in, but nobody in the clear if it shows a certificate.
+async def postgres(shown: Shown | None, clients_of: Path | None = None) -> AsyncIterator[int]:
+    """A Postgres on a free port that lets everybody in, but nobody in the clear if it shows a certificate, and nobody
+    without one of `clients_of`, if that is given.
 
     The one from the wheel has no TLS, so this one is the system's, with a data directory of its own.
     """
@@ -130,13 +131,18 @@ async def postgres(shown: Shown | None) -> AsyncIterator[int]:
         await asyncio.to_thread(subprocess.run, initdb, check=True, capture_output=True, cwd=folder, **user)
         settings = {"port": port, "listen_addresses": LOOPBACK, "unix_socket_directories": folder, "fsync": "off"}
         if shown is not None:
-            for name, file in (("server.crt", shown.cert), ("server.key", shown.key)):
+            files = {"server.crt": shown.cert, "server.key": shown.key}
+            wants = ""
+            if clients_of is not None:
+                files["clients.crt"], wants = clients_of, " clientcert=verify-ca"
+                settings |= {"ssl_ca_file": "clients.crt"}
+            for name, file in files.items():
                 shutil.copy(file, data / name)
                 (data / name).chmod(0o600)
                 if user:
                     os.chown(data / name, user["user"], user["group"])
             settings |= {"ssl": "on"}
-            (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+            (data / "pg_hba.conf").write_text(f"hostssl all all 127.0.0.1/32 trust{wants}\n")
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         asked = [programs / "pg_isready", "--quiet", f"--host={LOOPBACK}", f"--port={port}"]
         with (folder / "log").open("wb") as log:
