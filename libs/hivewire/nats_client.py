@@ -60,9 +60,10 @@ class Nats(Client):
         if call is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         elif sid in self._subs:
+            subject_text, reply_text = _texts(subject, reply)
             read = await self._process_headers(headers)
             try:
-                call(*_decoded(subject, data, reply), read)
+                call(subject_text, data, reply_text, read)
             except Exception as error:  # noqa: BLE001  # as with any other callback
                 await self._error_cb(error)
 
@@ -78,10 +79,8 @@ class Nats(Client):
             return None
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Headers) -> object:
-        try:
-            return super()._build_message(sid, subject, reply, data, headers)
-        except UnicodeDecodeError:
-            return super()._build_message(sid, subject.decode(errors="replace").encode(), b"", data, headers)
+        subject_text, reply_text = _texts(subject, reply)
+        return super()._build_message(sid, subject_text.encode(), reply_text.encode(), data, headers)
 
     async def _attempt_reconnect(self) -> None:
         # What was written and not read is lost either way: whoever needs certainty repeats it.
@@ -107,11 +106,12 @@ class Nats(Client):
         return self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
 
 
-def _decoded(subject: bytes, data: bytes, reply: bytes) -> tuple[str, bytes, str]:
+def _texts(subject: bytes, reply: bytes) -> tuple[str, str]:
+    """Both as texts; where one of them is none, the subject as far as it is one, and no reply subject."""
     try:
-        return subject.decode(), data, reply.decode()
+        return subject.decode(), reply.decode()
     except UnicodeDecodeError:
-        return subject.decode(errors="replace"), data, ""
+        return subject.decode(errors="replace"), ""
 
 
 async def _unheard(_: object) -> None:

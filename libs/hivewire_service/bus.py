@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.msg import Msg
 
 from hivewire.errors import NotReachable
 from hivewire.nats_client import Nats
@@ -168,12 +167,8 @@ class Bus:
             nats.errors.Error, TimeoutError: the server did not answer.
         """
         answered = asyncio.Event()
-
-        async def receive(_: Msg) -> None:
-            answered.set()
-
         inbox = self.client.new_inbox()
-        subscription = await self.client.subscribe(inbox, cb=receive)
+        subscription = await self.client.hear(inbox, lambda *_: answered.set())
         try:
             await self.client.publish(inbox, b"")
             async with asyncio.timeout(timeout_s):

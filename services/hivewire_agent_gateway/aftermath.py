@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from hivewire import codec, inbox, limits
@@ -88,7 +87,7 @@ class Aftermath:
         self._service = service
         self._inboxes = {}
         outbound = Outbound.of(self._settings)
-        subscription = await service.bus.client.subscribe(service.subjects.door("*", "beat"), cb=self._hear_door)
+        subscription = await service.bus.client.hear(service.subjects.door("*", "beat"), self._hear_door)
         try:
             for agent_id in list(self._core.registry.agents):
                 await self._follow_inbox(agent_id)
@@ -159,14 +158,14 @@ class Aftermath:
             await _end(self._inboxes.pop(agent_id), service)
             return
         self._inboxes[agent_id] = [
-            await service.bus.client.subscribe(service.subjects.inbox(agent_id, kind), cb=self._hear_broker)
+            await service.bus.client.hear(service.subjects.inbox(agent_id, kind), self._hear_broker)
             for kind in (inbox.TASK, inbox.CANCEL)
         ]
 
-    async def _hear_broker(self, message: Msg) -> None:
+    def _hear_broker(self, subject: str, body: bytes, *_: object) -> None:
         service = self._service
-        envelope = codec.decode_envelope(message.data)
-        place = service.subjects.parse_inbox(message.subject) if service else None
+        envelope = codec.decode_envelope(body)
+        place = service.subjects.parse_inbox(subject) if service else None
         if service is None or place is None or isinstance(envelope, codec.Malformed):
             return
         match codec.decode_data(envelope, inbox.KINDS):
@@ -177,8 +176,8 @@ class Aftermath:
                 session_id = session_id_for_attempt(service.subjects.hive, taken.task_id, taken.attempt)
                 service.observe(TakenBack(session_id, taken.reason))
 
-    async def _hear_door(self, message: Msg) -> None:
-        envelope = codec.decode_envelope(message.data)
+    def _hear_door(self, _: str, body: bytes, *__: object) -> None:
+        envelope = codec.decode_envelope(body)
         if isinstance(envelope, codec.Malformed) or self._service is None:
             return
         beat = codec.decode_as(envelope.data, DoorBeat, envelope.type)

@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 import msgspec
-from nats.aio.msg import Msg
 
 from hivewire.errors import HivewireError
 from hivewire.ids import new_id
@@ -102,7 +101,7 @@ class Floor:
         """Make the streams."""
         await self._bus.ensure_stream(self._commands)
         await self._bus.ensure_stream(self._events)
-        await self._bus.client.subscribe(self._inbox, cb=self._acknowledged)
+        await self._bus.client.hear(self._inbox, self._acknowledged)
 
     async def run(self, tasks: int) -> float:
         """Take so many tasks to their end; the seconds from the first command to the last ack."""
@@ -131,7 +130,7 @@ class Floor:
         self._waiting.append(received)
         self._news.set()
 
-    async def _acknowledged(self, _: Msg) -> None:
+    def _acknowledged(self, *_: object) -> None:
         self._acks_missing -= 1
         self._news.set()
 

@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nats.aio.msg import Msg
-
 from hivewire import codec, limits
 from hivewire.commands.broker import CompleteReport, ReportBatch, StartReport, Submit, SubmitBatch
 from hivewire.envelope import Envelope
@@ -86,7 +84,7 @@ async def feed(url: str, credentials: str, hive: str, tasks: int) -> None:
     dispatched = 0
     news = asyncio.Event()
 
-    async def work(_: Msg) -> None:
+    def work(*_: object) -> None:
         nonlocal dispatched
         dispatched += 1
         news.set()
@@ -101,11 +99,11 @@ async def feed(url: str, credentials: str, hive: str, tasks: int) -> None:
                 dispatched -= count
                 await bus.publish(subjects.command("report", count), bodies[count - 1], headers=headers)
 
-    async def hear(_: Msg) -> None:
+    def hear(*_: object) -> None:
         pass
 
-    await bus.client.subscribe(subjects.dispatches, cb=work)
-    await bus.client.subscribe(subjects.replies, cb=hear)
+    await bus.client.hear(subjects.dispatches, work)
+    await bus.client.hear(subjects.replies, hear)
     submit = Submit(id=new_id(), title="no-op", required_capabilities=[CAPABILITY], payload=codec.raw(PAYLOAD))
     batch = message("broker.submit_batch", SubmitBatch([codec.raw(submit)] * SUBMITS))
     for _ in range(tasks // SUBMITS):
