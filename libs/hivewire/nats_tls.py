@@ -37,13 +37,21 @@ class NatsClient(Nats):
     async def _process_connect_init(self) -> None:
         try:
             await super()._process_connect_init()
-        except (OSError, TimeoutError, nats.errors.Error):
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            ended_by = self._ended_by()
             self._drop_transport()
-            raise
+            if ended_by is None:
+                raise
+            raise ended_by from error
         # nats-py's reader is not told that it reads from TLS, of which asyncio warns when the connection ends.
         writer = self._writer()
         if writer is not None and writer.get_extra_info("sslcontext") is not None:
             writer.transport.get_protocol()._over_ssl = True  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _ended_by(self) -> BaseException | None:
+        """What ended the connection. Where that comes while something is written, asyncio says only that it is lost."""
+        reader = self._transport._io_reader if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
+        return reader.exception() if reader is not None else None
 
     def _drop_transport(self) -> None:
         """A handshake that failed leaves a stream that never says that it is closed, and nats-py waits for that before it

@@ -1,6 +1,7 @@
 """The client lets go of a server that reads nothing any more."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 from hivewire import nats_client
 from hivewire.nats_client import Nats
+from hivewire.nats_tls import NatsClient
+from hivewire.tls import Tls
 
 INFO = b'INFO {"server_id":"x","version":"2.14.0","max_payload":1048576,"proto":1,"headers":true}\r\n'
 MORE_THAN_SOCKETS_HOLD = 32
@@ -81,6 +85,20 @@ async def test_closing_does_not_wait_for_a_server_that_reads_nothing(monkeypatch
         await flood(client)
         await asyncio.wait_for(client.close(), 10)
         assert client.is_closed
+
+
+async def test_what_ended_a_connection_is_told_in_place_of_its_loss(monkeypatch: pytest.MonkeyPatch):
+    async def written_to_too_late(client: Client) -> None:
+        client._transport = TcpTransport()
+        client._transport._io_reader = asyncio.StreamReader()
+        client._transport._io_reader.set_exception(refused)
+        raise ConnectionResetError("Connection lost")
+
+    refused = ssl.SSLError("unknown ca")
+    monkeypatch.setattr(Client, "_process_connect_init", written_to_too_late)
+    with pytest.raises(ssl.SSLError) as told:
+        await NatsClient(Tls())._process_connect_init()
+    assert told.value is refused
 
 
 HEADER = st.tuples(st.text("abcAZ019-", min_size=1, max_size=12), st.text("abc.:>*$ _\t\x00é", max_size=12))
