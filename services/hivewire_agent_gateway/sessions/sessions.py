@@ -76,6 +76,8 @@ class Sessions:
         if was_open and not session.open:
             self._grace.pop(session.session_id, None)
             self.may_dispatch = bool(self.waiting or self.simulated)
+        if session.state != before:
+            self._rested.discard(session.session_id)
         if session.state != before or event.type == "session.action_failed":
             self._arm(session)
 
@@ -173,7 +175,6 @@ class Sessions:
         if session.external_ref is not None:
             self.refs.pop(session.external_ref, None)
         if session.state == "created":
-            self._rested.discard(session.session_id)
             _remove(self._line(session), session)
         elif session.open:
             _remove(self.held, session)

@@ -241,6 +241,17 @@ def test_a_pause_that_was_over_stays_over_when_the_clock_is_set_back(gateway):
     assert gateway.state("s1") == "dispatched"
 
 
+def test_an_answer_that_comes_too_late_does_not_begin_the_pause_anew(gateway):
+    gateway.remote()
+    gateway.dispatch(id="s1")
+    gateway.after(60)
+    gateway.now -= timedelta(seconds=30)
+    gateway.call("ann", "respond", session_id="s1", attempt=1, content=msgspec.Raw(b"1"))
+    assert gateway.history[-1].type == "session.response_refused"
+    gateway.remote()
+    assert gateway.state("s1") == "dispatched"
+
+
 def test_a_returning_agent_is_sent_what_is_open_again(gateway):
     gateway.remote()
     gateway.dispatch(id="s1")
