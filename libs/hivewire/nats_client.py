@@ -6,6 +6,7 @@ service deaf, and again after each restart, since a command is read again until 
 
 What it does for each message (a header block read like a mail's, a message object, a queue, a switch of tasks) costs more
 than most messages are worth to us, and time: so the simple header blocks are read here, and `hear` does without the rest.
+Publishing, too, takes nats-py four calls and two looks at the subject.
 
 Before it reconnects or closes, nats-py waits until all that it has written is sent. On a link that stands still that is
 never, so that it would neither come back nor end.
@@ -19,17 +20,14 @@ from collections.abc import Callable
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
-from nats.protocol import parser
 
-# nats-py takes any white space for the end of a word. For nats-server it is spaces and tabs alone, so a reply subject with
-# a form feed in it was a line that could not be parsed, for which the client drops its connection.
-parser.MSG_RE = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
-parser.HMSG_RE = re.compile(
-    rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
-)
+from hivewire.nats_parser import Parser
 
 _ONE_HEADER = re.compile(rb"NATS/1\.0\r\n([A-Za-z0-9-]+): ([!-~]+)\r\n\r\n")
 """A header block as most are: one header, and nothing in it that has to be decided."""
+
+_BLANK = re.compile(r"[ \t\r\n]")
+"""What ends a subject: it could bring a line of its own to the server."""
 
 Headers = dict[str, str] | None
 Hear = Callable[[str, bytes, str, Headers], None]
@@ -45,6 +43,7 @@ class Nats(Client):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ps = Parser(self)
         self._hearing: dict[int, Hear] = {}
         """By the number of a subscription."""
 
@@ -55,13 +54,37 @@ class Nats(Client):
         self._hearing[subscription._id] = call  # noqa: SLF001
         return subscription
 
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish, as nats-py does; in fewer steps where nothing has to be decided.
+
+        Raises:
+            nats.errors.Error: what nats-py says of a subject, a size or the connection's state.
+        """
+        size = len(payload)
+        if (
+            headers is not None
+            or not subject
+            or _BLANK.search(f"{subject}{reply}")
+            or size > min(self._max_payload, self._max_pending_size - self._pending_data_size)
+            or self._status != Client.CONNECTED
+        ):
+            await super().publish(subject, payload, reply, headers)
+            return
+        message = f"PUB {subject} {reply} {size}\r\n".encode() + payload + b"\r\n"
+        self._pending.append(message)
+        self._pending_data_size += len(message)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         call = self._hearing.get(sid)
         if call is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         elif sid in self._subs:
             subject_text, reply_text = _texts(subject, reply)
-            read = await self._process_headers(headers)
+            read = await self._process_headers(headers) if headers else None
             try:
                 call(subject_text, data, reply_text, read)
             except Exception as error:  # noqa: BLE001  # as with any other callback

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import nats.errors
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,3 +134,26 @@ async def test_an_error_of_who_hears_at_once_is_told_and_ends_nothing():
         ("acks.\N{REPLACEMENT CHARACTER}", 10, "", {"A": "b"}),
     ]
     assert isinstance(errors[0], ZeroDivisionError)
+
+
+@given(
+    st.text("ab.*> \r\n\té", max_size=6),
+    st.text("ab. \r\n", max_size=4),
+    st.binary(max_size=20),
+    st.sampled_from([None, {"A": "b"}]),
+)
+def test_publishing_writes_and_refuses_what_nats_py_does(subject, reply, body, headers):
+    def written(kind: type[Client]) -> tuple[list[bytes], int] | type[Exception]:
+        async def publish() -> tuple[list[bytes], int]:
+            client = kind()
+            client._status, client._max_payload, client._max_pending_size = Client.CONNECTED, 15, 1_000
+            client._flush_queue, client._flusher_task = asyncio.Queue(), asyncio.current_task()
+            await client.publish(subject, body, reply, headers)
+            return client._pending, client._pending_data_size
+
+        try:
+            return asyncio.run(publish())
+        except nats.errors.Error as error:
+            return type(error)
+
+    assert written(Nats) == written(Client)
