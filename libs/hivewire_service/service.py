@@ -29,7 +29,7 @@ from hivewire_service import metrics
 from hivewire_service.audit import Audit
 from hivewire_service.bus import TRANSIENT, Bus
 from hivewire_service.clock import Clock
-from hivewire_service.core import Core, Rows
+from hivewire_service.core import Core, Rows, Write
 from hivewire_service.health import Health
 from hivewire_service.hearing import Hearing
 from hivewire_service.inflow import Inflow
@@ -137,7 +137,7 @@ class Service:
         self._position = Position()
         self._committed = Position()
         self._committed_s = time.monotonic()
-        self._committing: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[Turn] | None = None
         self._outbox: Outbox
         self._reader: Hearing
 
@@ -329,7 +329,8 @@ class Service:
 
     # one turn ---------------------------------------------------------------------------------------
     async def _work(self, term: Term) -> None:
-        """Turn after turn. Where much waits, a turn is decided while the one before it is being committed."""
+        """Turn after turn. Where much waits, a turn is decided while the one before is being committed, and that one is said
+        while the turn itself is."""
         try:
             while not self._stopping:
                 await self._turn(term)
@@ -357,36 +358,43 @@ class Service:
                 outcomes=turn.outcomes,
                 rejects=turn.audited,
             )
+            statement = self.store.statement(term.epoch, unit) if self._is_worth_committing(turn, unit) else None
         except Exception as error:
             await self._through()  # it is not to blame
             raise _blaming(turn, error) from error
-        await self._through()
-        if not self._is_worth_committing(turn, unit):
+        before = await self._made_true()
+        if statement is not None:
+            self._position = unit.position
+            self._committing = asyncio.create_task(self._commit(term, turn, unit.position, statement))
+            self._committing.add_done_callback(lambda _: self._wake.set())
+            await asyncio.sleep(0)  # its statement is with Postgres before anything else is done
+        if before is not None:
+            await self._say(before)
+        if statement is None:
             await self._say(turn)
-            return
-        self._position = unit.position
-        self._committing = asyncio.create_task(self._commit(term, turn, unit))
-        self._committing.add_done_callback(lambda _: self._wake.set())
-        await asyncio.sleep(0)  # its statement is with Postgres before the next turn is decided
 
     async def _through(self) -> None:
-        """Wait until the turn before is committed and published; raise what went wrong with it."""
-        committing, self._committing = self._committing, None
-        if committing is not None:
-            await committing
+        """Wait until the turn before is committed, and say so; raise what went wrong with it."""
+        before = await self._made_true()
+        if before is not None:
+            await self._say(before)
 
-    async def _commit(self, term: Term, turn: Turn, unit: Unit) -> None:
-        """Make a turn true, then say so."""
+    async def _made_true(self) -> Turn | None:
+        """The turn before, once it is committed; it has to be said. Raises what went wrong with it."""
+        committing, self._committing = self._committing, None
+        return None if committing is None else await committing
+
+    async def _commit(self, term: Term, turn: Turn, position: Position, statement: Write) -> Turn:
         try:
             with metrics.series(metrics.COMMIT_SECONDS, self.name).time():
-                await self.store.commit(term.epoch, unit)
+                await self.store.execute(term.epoch, statement)
         except Exception as error:
             raise _blaming(turn, error) from error
-        self._committed = unit.position
+        self._committed = position
         self._committed_s = time.monotonic()
         self._health.set(trouble="")
         self._decided = self._decided or bool(turn.taken)
-        await self._say(turn)
+        return turn
 
     async def _say(self, turn: Turn) -> None:
         self._meter.count(turn.events)  # before the state moves on

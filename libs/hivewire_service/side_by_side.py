@@ -26,7 +26,7 @@ async def until_first_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
     first.result()
 
 
-async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
+async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks, again if need be, until they have ended."""
     left = {task for task in tasks if not task.done()}
     while left:

@@ -303,13 +303,20 @@ class Store:
         }
 
     async def commit(self, epoch: int, unit: Unit) -> None:
-        """Make `unit` true, whole or not at all.
+        """Make `unit` true, whole or not at all. Raises what `execute` raises."""
+        await self.execute(epoch, self.statement(epoch, unit))
+
+    def statement(self, epoch: int, unit: Unit) -> Write:
+        """What makes `unit` true, if the lease has this epoch."""
+        writes = [*joined(sent_once(unit.writes)), *joined(sent_once(self._history(unit)))]
+        return as_one([*writes, self._position(unit.position)], Write(SQL.hold_lease, (self.service, epoch)))
+
+    async def execute(self, epoch: int, statement: Write) -> None:
+        """Commit the statement of a unit, whole or not at all.
 
         Raises:
             Fenced: the lease has another epoch.
         """
-        writes = [*joined(sent_once(unit.writes)), *joined(sent_once(self._history(unit)))]
-        statement = as_one([*writes, self._position(unit.position)], Write(SQL.hold_lease, (self.service, epoch)))
         connection = await self.owner()
         try:
             await connection.execute(statement.sql, *statement.arguments, timeout=TURN_TIMEOUT_S)

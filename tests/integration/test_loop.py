@@ -29,6 +29,7 @@ from hivewire_service.lease import Lease
 from hivewire_service.migrations import migrate
 from hivewire_service.service import Parts, Service
 from hivewire_service.store import Store, Unit
+from hivewire_service.turn import Turn
 from ports import free_port
 
 SERVICE = "broker"
@@ -380,35 +381,51 @@ async def test_postgres_connections_killed(world: Running) -> None:
     assert rows == world.core.sums["a"] == len(await world.events()) - 1
 
 
-async def test_the_next_turn_is_decided_while_a_commit_is_under_way_and_not_before(
+async def test_postgres_and_the_loop_do_not_wait_for_one_another(
     world: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else Postgres would wait for the loop, and the loop then for Postgres."""
-    commands, decided, stored, meanwhile, under_way = 3_000, 0, 0, 0, False
-    decide, commit = world.core.decide, world.store.commit
+    """While a turn is committed the next one is decided, and not before; the one before it is said then, and not sooner."""
+    commands, decided, handed, said, committed, under_way = 3_000, 0, 0, 0, 0, False
+    decided_meanwhile = said_meanwhile = 0
+    decide, statement, execute, say = world.core.decide, world.store.statement, world.store.execute, world.service._say
 
     def counted(command: Command, now: datetime) -> Step | Refusal:
-        nonlocal decided, meanwhile
+        nonlocal decided, decided_meanwhile
         decided += 1
-        meanwhile += under_way
+        decided_meanwhile += under_way
         return decide(command, now)
 
-    async def noted(epoch: int, unit: Unit) -> None:
-        nonlocal stored, under_way
-        stored += len(unit.events)
+    def stated(epoch: int, unit: Unit) -> Write:
+        nonlocal handed
+        handed += len(unit.events)
+        return statement(epoch, unit)
+
+    async def noted(epoch: int, write: Write) -> None:
+        nonlocal under_way, committed
+        stored = handed
         assert stored == decided, "something was decided before the last turn's commit was sent"
         under_way = True
-        await commit(epoch, unit)
-        under_way = False
+        await execute(epoch, write)
+        under_way, committed = False, stored
+
+    async def told(turn: Turn) -> None:
+        nonlocal said, said_meanwhile
+        said += len(turn.stored)
+        said_meanwhile += under_way and bool(turn.stored)
+        assert said <= committed, "something was said before it was committed"
+        await say(turn)
 
     monkeypatch.setattr(world.core, "decide", counted)
-    monkeypatch.setattr(world.store, "commit", noted)
+    monkeypatch.setattr(world.store, "statement", stated)
+    monkeypatch.setattr(world.store, "execute", noted)
+    monkeypatch.setattr(world.service, "_say", told)
     for _ in range(commands):
         await world.add(1, verb="start")
     for _ in range(commands):
         await world.reply()
-    assert stored == commands
-    assert meanwhile > 0
+    assert said == committed == commands
+    assert decided_meanwhile > 0
+    assert said_meanwhile > 0
 
 
 @pytest.fixture

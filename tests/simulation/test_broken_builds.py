@@ -1,12 +1,14 @@
 """The simulation finds what it is there to find: each of these builds lacks one thing that the promises rest on."""
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
+from hivewire_service.core import Write
 from hivewire_service.outbox import Outbox
 from hivewire_service.service import Service
-from hivewire_service.store import Store, Unit
+from hivewire_service.store import Store, StoredEvent, Unit
 from simulation.hive import Failed, run
 from simulation.paused_owner import PausedOwner
 from simulation.postgres.database import Database
@@ -55,13 +57,18 @@ class Hasty:
     def __init__(self, store: Store, service: Service) -> None:
         self._store = store
         self._service = service
+        self._events: Sequence[StoredEvent] = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def commit(self, epoch: int, unit: Unit) -> None:
-        await self._service._outbox.publish(unit.events)
-        await self._store.commit(epoch, unit)
+    def statement(self, epoch: int, unit: Unit) -> Write:
+        self._events = unit.events
+        return self._store.statement(epoch, unit)
+
+    async def execute(self, epoch: int, statement: Write) -> None:
+        await self._service._outbox.publish(self._events)
+        await self._store.execute(epoch, statement)
 
 
 class PublishesFirst(Service):
