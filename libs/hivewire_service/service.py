@@ -171,7 +171,7 @@ class Service:
             await self._own(term)
         except Exception as error:  # noqa: BLE001  # what it does not know is raised again
             self._set_back(error)
-            await self.store.connect_anew()
+            await self.store.connect_anew(at_once=is_passing(error))
         else:
             await self._lease.release(term)
         finally:

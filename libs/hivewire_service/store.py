@@ -229,10 +229,14 @@ class Store:
                 connection.terminate()
         self._owner = self._reader = None
 
-    async def connect_anew(self) -> None:
-        """Let everything that is asked from now on have a new connection: those that stand may lead nowhere."""
+    async def connect_anew(self, *, at_once: bool = True) -> None:
+        """Let everything that is asked from now on have a new connection: those that stand may lead nowhere. `at_once`: what
+        is asked over them now is given up, else it holds its place in the pool until its time is up, and the lease waits."""
         await self.drop_owner()
         await self.pool.expire_connections()
+        if at_once:
+            for holder in self.pool._holders:  # type: ignore[attr-defined]  # noqa: SLF001  # ends them only with the pool
+                holder.terminate()
 
     async def add_event_partitions(self, now: datetime) -> None:
         """Make the partitions of the days to come. Every service may call it at any time."""

@@ -52,23 +52,23 @@ def install(fate: Fate) -> None:
     """Put the points into the loop."""
     from hivewire_service.outbox import Outbox
     from hivewire_service.service import Service
-    from hivewire_service.store import Store
 
-    decide, commit, publish = Service._decide, Store.commit, Outbox.publish
+    decide, commit, publish = Service._decide, Service._commit, Outbox.publish
 
     async def deciding(service: Service, turn: Any) -> None:
         if turn.taken and fate.comes("before deciding"):
             fate.die()
         await decide(service, turn)
 
-    async def committing(store: Store, epoch: int, unit: Any) -> None:
-        if unit.events and fate.comes("before the commit"):
+    async def committing(service: Service, term: Any, turn: Any, *what: Any) -> Any:
+        if turn.stored and fate.comes("before the commit"):
             fate.die()
-        if unit.events and fate.comes("within the commit"):
-            await asyncio.gather(commit(store, epoch, unit), fate.die_soon())
-        await commit(store, epoch, unit)
-        if unit.events and fate.comes("behind the commit"):
+        if turn.stored and fate.comes("within the commit"):
+            await asyncio.gather(commit(service, term, turn, *what), fate.die_soon())
+        committed = await commit(service, term, turn, *what)
+        if turn.stored and fate.comes("behind the commit"):
             fate.die()
+        return committed
 
     async def publishing(outbox: Outbox, events: Sequence[Any]) -> None:
         if events and fate.comes("between replies and events"):
@@ -79,7 +79,7 @@ def install(fate: Fate) -> None:
             await outbox._bus.client.flush()
             fate.die()
 
-    Service._decide, Store.commit, Outbox.publish = deciding, committing, publishing
+    Service._decide, Service._commit, Outbox.publish = deciding, committing, publishing
 
 
 if __name__ == "__main__":

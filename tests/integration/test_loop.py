@@ -454,6 +454,25 @@ async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
                 await world.reply_to_repeated(1, verb=verb)
 
 
+async def test_what_is_asked_over_connections_that_lead_nowhere_holds_up_nothing(
+    link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers ask before anybody notices, and have all connections of the pool."""
+    monkeypatch.setattr(store, "TURN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(service, "TURN_TIMEOUT_S", 0.5)
+    hive, to_postgres = link
+    async with running(hive) as world:
+        pool = world.store.pool
+        everyone = range(pool.get_max_size())
+        await asyncio.gather(*(pool.execute("SELECT pg_sleep(0.1)") for _ in everyone))
+        to_postgres.forget()
+        asked = [asyncio.create_task(pool.execute("SELECT 1")) for _ in everyone]
+        async with asyncio.timeout(15):
+            await world.reply_to_repeated(1)
+            given_up = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(each, store.CONNECTION_ERRORS) for each in given_up), given_up
+
+
 async def test_a_turn_does_not_outlast_the_lease_on_a_link_that_stands_still(
     link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
 ) -> None:

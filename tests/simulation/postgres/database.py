@@ -206,6 +206,9 @@ class Session:
 class Pool(Session):
     """A pool like asyncpg's."""
 
+    _holders = ()
+    """Of connections that could be ended."""
+
     def _lost(self) -> None:
         """The next use takes another connection."""
 
