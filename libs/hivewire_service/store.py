@@ -306,10 +306,6 @@ class Store:
             for row in rows
         }
 
-    async def commit(self, epoch: int, unit: Unit) -> None:
-        """Make `unit` true, whole or not at all. Raises what `execute` raises."""
-        await self.execute(epoch, self.statement(epoch, unit))
-
     def statement(self, epoch: int, unit: Unit) -> Write:
         """What makes `unit` true, if the lease has this epoch."""
         writes = [*joined(sent_once(unit.writes)), *joined(sent_once(self._history(unit)))]

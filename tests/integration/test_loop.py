@@ -438,12 +438,18 @@ def link(hive: Hive) -> Iterator[tuple[Hive, Link]]:
         yield replace(hive, postgres_dsn=dsn), made["postgres"]
 
 
-async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
-    link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody says that they are dead; only answers that do not come tell."""
+@pytest.fixture
+def soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn does not wait long for Postgres."""
     monkeypatch.setattr(store, "TURN_TIMEOUT_S", 0.5)
     monkeypatch.setattr(service, "TURN_TIMEOUT_S", 0.5)
+
+
+@pytest.mark.usefixtures("soon_given_up")
+async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
+    link: tuple[Hive, Link],
+) -> None:
+    """Nobody says that they are dead; only answers that do not come tell."""
     hive, to_postgres = link
     async with running(hive) as world:
         for verb in ("start", "submit"):
@@ -454,12 +460,11 @@ async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
                 await world.reply_to_repeated(1, verb=verb)
 
 
+@pytest.mark.usefixtures("soon_given_up")
 async def test_what_is_asked_over_connections_that_lead_nowhere_holds_up_nothing(
-    link: tuple[Hive, Link], monkeypatch: pytest.MonkeyPatch
+    link: tuple[Hive, Link],
 ) -> None:
     """Readers ask before anybody notices, and have all connections of the pool."""
-    monkeypatch.setattr(store, "TURN_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(service, "TURN_TIMEOUT_S", 0.5)
     hive, to_postgres = link
     async with running(hive) as world:
         pool = world.store.pool

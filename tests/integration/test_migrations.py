@@ -60,7 +60,8 @@ async def test_rejects_of_the_first_version_are_kept_and_added_to(hive, connecti
     await store.read_position(await store.owner())
     rejects = Audit().entries([Reject("s", "ann", "no", b"b", Kept.REPORT) for _ in range(100)], datetime.now(UTC))
     for _ in range(2):
-        await store.commit(term.epoch, Unit(datetime.now(UTC), Position(), rejects=rejects))
+        unit = Unit(datetime.now(UTC), Position(), rejects=rejects)
+        await store.execute(term.epoch, store.statement(term.epoch, unit))
     kept = await connection.fetch(
         "SELECT sender, kind, sum(count) AS times, count(*) FROM reject GROUP BY 1, 2 ORDER BY 1, 2"
     )
