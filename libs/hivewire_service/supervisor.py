@@ -41,8 +41,8 @@ SERVICE_GRACE_S = 2.5
 """For a service to finish its commit and give its lease back. With the servers' time, all is down within 5 s."""
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
-LIVED_S = 10.0
-"""A child that lived this long did not fail at start: its next end is its first again."""
+LIVED_S = 3.0
+"""A child that lived this long did not fail at start, and is started again at once."""
 READY_S_MAX = 60.0
 READY_PAUSE_S = 0.05
 LOGS_CHECKED_S = 60.0
@@ -202,17 +202,20 @@ class Supervisor:
         await self._stack.stop()
 
 
+def next_pause_s(pause_s: float, lived_s: float) -> float:
+    """How long to wait until a child that lived so long is started again; `pause_s`: how long that was the last time."""
+    return 0.0 if lived_s >= LIVED_S else min(max(2 * pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
+
+
 async def keep_running(child: Child, start: Callable[[], Awaitable[None]]) -> None:
-    """Start a child again whenever it ends: at once, and with growing pauses while it keeps ending."""
+    """Start a child again whenever it ends: at once, and with growing pauses while it keeps failing at start."""
     pause_s = 0.0
     while True:
         begun = time.monotonic()
         status = await child.wait()
-        if time.monotonic() - begun >= LIVED_S:
-            pause_s = 0.0
+        pause_s = next_pause_s(pause_s, time.monotonic() - begun)
         log.warning("a process ended and is started again", process=child.name, status=status, pause_s=pause_s)
         await asyncio.sleep(pause_s)
-        pause_s = min(max(2 * pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
         try:
             await start()
         except HivewireError as error:

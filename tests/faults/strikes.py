@@ -4,7 +4,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -34,7 +34,10 @@ def sent(process: str, number: signal.Signals) -> Fault:
 
 def _send(up: Up, process: str, number: signal.Signals) -> bool:
     try:
-        up.service(process).send_signal(number)
+        victim = up.service(process)
+        if victim.status() == psutil.STATUS_ZOMBIE:
+            return False  # it has ended, and nobody has looked yet
+        victim.send_signal(number)
     except (psutil.NoSuchProcess, OSError, ValueError):
         return False  # it is being started again
     return True
@@ -43,6 +46,20 @@ def _send(up: Up, process: str, number: signal.Signals) -> bool:
 def killed(process: str) -> Fault:
     """SIGKILL to one of the hive's processes."""
     return sent(process, signal.SIGKILL)
+
+
+def any_killed(count: int, seed: int) -> list[Fault]:
+    """SIGKILL to whichever of the hive's processes is the first in a random order that runs at the moment. A strike that
+    waited for one would always come when that is just starting, and hold up those after it."""
+    chance = random.Random(seed)
+
+    def fault(order: Sequence[str]) -> Fault:
+        return Fault(
+            "any process killed",
+            lambda up: eventually(lambda: any(_send(up, process, signal.SIGKILL) for process in order)),
+        )
+
+    return [fault(chance.sample(PROCESSES, len(PROCESSES))) for _ in range(count)]
 
 
 def terminated(process: str) -> Fault:

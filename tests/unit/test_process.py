@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 from hivewire.errors import HivewireError
 from hivewire_service.embedded import DataFolder
 from hivewire_service.process import Child, Command, end_orphans, recorded
-from hivewire_service.supervisor import keep_running
+from hivewire_service.supervisor import LIVED_S, PAUSE_MAX_S, keep_running, next_pause_s
 
 FOREVER = "import signal; signal.pause()"
 STUBBORN = (
@@ -115,6 +116,12 @@ async def test_a_child_that_ends_is_started_again(tmp_path):
     assert len(pids) == 3
     watch.cancel()
     await child.stop(1)
+
+
+def test_only_a_child_that_keeps_failing_at_start_waits_for_its_next_one():
+    pauses = list(itertools.accumulate([0.0, *[LIVED_S / 2] * 8], next_pause_s))
+    assert 0 < pauses[1] < pauses[2] < pauses[-1] == PAUSE_MAX_S
+    assert next_pause_s(PAUSE_MAX_S, LIVED_S) == 0
 
 
 def test_a_folder_gives_the_same_port_again_unless_it_is_taken(tmp_path):
