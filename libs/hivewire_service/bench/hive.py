@@ -1,14 +1,15 @@
 """A hive to be measured: `hivewire up` and a fleet, as processes, with their data in a temporary directory."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import asyncpg
 import psutil
@@ -19,6 +20,8 @@ from hivewire.errors import HivewireError
 from hivewire.membership import join
 from hivewire_service.bench import noop
 from hivewire_service.process import Child, Command
+
+T = TypeVar("T")
 
 START_S_MAX = 60.0
 UP_STOPS_S = 10.0
@@ -84,8 +87,8 @@ class BenchHive:
         Raises:
             HivewireError: there is none.
         """
-        for process in family(psutil.Process(self.pid)):
-            if part_of(process) == service:
+        for process, part in of_family(psutil.Process(self.pid), part_of):
+            if part == service:
                 return process
         raise HivewireError(f"no process of the {service} runs")
 
@@ -204,3 +207,13 @@ def part_of(process: psutil.Process) -> str:
 def family(process: psutil.Process) -> list[psutil.Process]:
     """A process and its descendants."""
     return [process, *process.children(recursive=True)]
+
+
+def of_family(process: psutil.Process, read: Callable[[psutil.Process], T]) -> list[tuple[psutil.Process, T]]:
+    """A process and its descendants with what `read` tells of each, without those that end meanwhile: Postgres has a
+    process for every connection."""
+    found = []
+    for member in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            found.append((member, read(member)))
+    return found

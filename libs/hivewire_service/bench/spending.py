@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from hivewire_service.bench.hive import BenchHive, family, part_of
+from hivewire_service.bench.hive import BenchHive, of_family, part_of
 
 AGENTS = "agents"
 ALL = "together"
@@ -46,11 +46,9 @@ class Spending:
 
 def _spent(hive: BenchHive) -> defaultdict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
-    for process in family(psutil.Process(hive.pid)):
-        spent[part_of(process)] += _own_cpu_s(process)
-    for pid in hive.fleet_pids:
-        for process in family(psutil.Process(pid)):
-            spent[AGENTS] += _own_cpu_s(process)
+    for _, (part, seconds) in of_family(psutil.Process(hive.pid), lambda member: (part_of(member), _own_cpu_s(member))):
+        spent[part] += seconds
+    spent[AGENTS] += sum(cpu_s(psutil.Process(pid)) for pid in hive.fleet_pids)
     times = psutil.Process().cpu_times()
     spent[BENCH] = times.user + times.system
     return spent
@@ -58,7 +56,7 @@ def _spent(hive: BenchHive) -> defaultdict[str, float]:
 
 def cpu_s(process: psutil.Process) -> float:
     """Processor time of a process and its descendants, those that ended included."""
-    return sum(map(_own_cpu_s, family(process)))
+    return sum(seconds for _, seconds in of_family(process, _own_cpu_s))
 
 
 def _own_cpu_s(process: psutil.Process) -> float:
@@ -70,25 +68,18 @@ def _own_cpu_s(process: psutil.Process) -> float:
 def memory_by_part(hive: BenchHive) -> dict[str, float]:
     """Megabytes of proportional memory (PSS) by part of the hive; nothing where this system does not tell."""
     sums: defaultdict[str, float] = defaultdict(float)
-    for process in family(psutil.Process(hive.pid)):
-        file = _memory_file(process)
-        if file.exists():
-            sums[part_of(process)] += _pss_kb(file) / 1024
+    for _, (part, pss_kb) in of_family(psutil.Process(hive.pid), lambda member: (part_of(member), _pss_kb(member))):
+        sums[part] += pss_kb / 1024
     return {part: round(mb, 1) for part, mb in sorted(sums.items())}
 
 
 def memory_mb(process: psutil.Process) -> float | None:
     """Proportional memory (PSS) of a process and its descendants. None: this system does not tell."""
-    files = [_memory_file(member) for member in family(process)]
-    if not files[0].exists():
-        return None
-    return round(sum(map(_pss_kb, files)) / 1024, 1)
+    found = of_family(process, _pss_kb)
+    return round(sum(pss_kb for _, pss_kb in found) / 1024, 1) if found else None
 
 
-def _memory_file(process: psutil.Process) -> Path:
-    return Path(f"/proc/{process.pid}/smaps_rollup")
-
-
-def _pss_kb(file: Path) -> int:
-    line = next(line for line in file.read_text().splitlines() if line.startswith("Pss:"))
-    return int(line.split()[1])
+def _pss_kb(process: psutil.Process) -> int:
+    """Raises FileNotFoundError where this system does not tell, and where the process has ended."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Pss:")).split()[1])
