@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -121,21 +122,26 @@ async def _costs(hive: BenchHive, client: Client, crowd: Crowd, count: int) -> C
     spending = Spending(hive)
     await asyncio.sleep(SETTLING_S)
     background = spending.percent()
-    submits, assignments = [], []
-    for _ in range(ROUNDS):
-        spending = Spending(hive)
-        await _submit(client, count)
-        submits.append(_of_hive(spending.us_per(count, background)))
-        spending = Spending(hive)
-        wanted = crowd.dispatches + count
-        await crowd.complete(count)
-        await crowd.until(lambda wanted=wanted: crowd.dispatches >= wanted)  # type: ignore[misc]
-        assignments.append(_of_hive(spending.us_per(count, background)))
-    submit, assignment = _middle(submits), _middle(assignments)
+    rounds = [await _round(hive, client, crowd, count, background) for _ in range(ROUNDS)]
+    submit, assignment = map(_middle, zip(*rounds, strict=True))
     return Costs(round(sum(submit.values()), 1), round(sum(assignment.values()), 1), submit, assignment)
 
 
-def _middle(rounds: list[dict[str, float]]) -> dict[str, float]:
+async def _round(
+    hive: BenchHive, client: Client, crowd: Crowd, count: int, background: dict[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Microseconds of a submit and of an assignment, by part."""
+    spending = Spending(hive)
+    await _submit(client, count)
+    submit = _of_hive(spending.us_per(count, background))
+    spending = Spending(hive)
+    wanted = crowd.dispatches + count
+    await crowd.complete(count)
+    await crowd.until(lambda: crowd.dispatches >= wanted)
+    return submit, _of_hive(spending.us_per(count, background))
+
+
+def _middle(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     return sorted(rounds, key=lambda parts: sum(parts.values()))[len(rounds) // 2]
 
 
