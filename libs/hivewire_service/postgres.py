@@ -17,6 +17,8 @@ _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _NO_TLS_THERE = "rejected SSL upgrade"
 _TLS_ONLY_THERE = "no encryption"
 _CLIENT_UNKNOWN_THERE = "valid client certificate"
+_CLOSED_THERE = "connection was closed"
+"""All that is left of TLS 1.3's refusal of a client's certificate where the closing overtook the reason."""
 
 
 async def connect(dsn: str, **options: Any) -> asyncpg.Connection:
@@ -51,6 +53,8 @@ def failure(error: BaseException, dsn: str) -> HivewireError:
         )
     if _TLS_ONLY_THERE in says:
         says += " (it may want TLS: say sslmode=verify-full)"
+    if _CLOSED_THERE in says and "sslcert=" in dsn:
+        says += " (it may not take the client's certificate that sslcert names)"
     if isinstance(error, ValueError | asyncpg.InterfaceError):
         return BadUsage(f"the Postgres DSN can't be used: {says}")
     return NotReachable(f"Postgres can't be reached: {says}; is it running, and is {SETTING} right?")

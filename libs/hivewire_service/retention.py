@@ -161,7 +161,7 @@ class Retention:
         since = await pool.fetchval(SQL.history_from, service)
         if since is not None and since >= before:
             return
-        cut = Cut(before, await pool.fetchval(SQL.last_seq_before, service, before))
+        cut = Cut(before, await pool.fetchval(CHASSIS_SQL.last_seq_before, service, before))
         for kind in self._keeping.kinds:
             await self._snapshot(kind, since, cut)
         while cut.through and await self._turns.do(lambda connection, _now: self._keeping.carry(connection, cut)):

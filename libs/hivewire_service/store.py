@@ -34,6 +34,8 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 TURN_TIMEOUT_S = 10.0
 """What a turn asks of Postgres takes milliseconds. Where no answer comes for so long, the connection leads nowhere."""
+_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""Seconds, seconds and times: what a client holds that is gone without a word is let go after half a minute, not two hours."""
 DROP_LOCK_MS = 200
 LEASE_OVER = "HW001"
 """SQLSTATE of `hold_lease`."""
@@ -194,6 +196,7 @@ class Store:
             "application_name": f"hivewire {self.service}",
             "timezone": "UTC",
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS_MAX),
+            **_KEEPALIVE,
         }
 
     async def connect(self, **settings: str) -> asyncpg.Connection:
@@ -252,39 +255,39 @@ class Store:
         """Drop the days of history that no service needs any more and that are on the bus. Any service may do it.
 
         Raises:
-            asyncpg.LockNotAvailableError: somebody reads the history at the moment; nothing was dropped.
+            asyncpg.LockNotAvailableError: somebody reads the history at the moment; that day was not dropped.
         """
-        async with self._changing_partitions() as connection:
-            # Whoever commits while a day is dropped waits no longer than this.
-            await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
-            positions = await connection.fetch(SQL.positions)
-            needed = [row["history_from"] for row in positions]
-            old = [
-                part
-                for part in await connection.fetch(SQL.partitions)
-                if all(since is not None and part["until"] <= since for since in needed)
-            ]
-            for part in old if needed else ():
-                if not await self._is_published(connection, part["relname"], positions):
-                    return
-                await connection.execute(f"DROP TABLE {part['relname']}")
-                log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
+        for part in await self._unneeded_days():
+            async with self._changing_partitions() as connection:
+                # Whoever commits while a day is dropped waits no longer than this.
+                await connection.execute(f"SET LOCAL lock_timeout = {DROP_LOCK_MS}")
+                await connection.execute(f"DROP TABLE IF EXISTS {part['relname']}")
+            log.info("dropped a day of history", day=f"{part['first']:%Y-%m-%d}", service=self.service)
+
+    async def _unneeded_days(self) -> list[asyncpg.Record]:
+        """The partitions that no service needs any more and that are on the bus, oldest first. None is needed again."""
+        positions = await self.pool.fetch(SQL.positions)
+        needed = [row["history_from"] for row in positions]
+        if not needed or None in needed:
+            return []
+        parts = await self.pool.fetch(SQL.partitions)
+        # Without bounds: one that somebody drops at the moment.
+        old = [part for part in parts if part["until"] is not None and part["until"] <= min(needed)]
+        for number, part in enumerate(old):
+            for row in positions:
+                if await self.pool.fetchval(SQL.last_seq_before, row["service"], part["until"]) > row["published_seq"]:
+                    return old[:number]
+        return old
 
     @asynccontextmanager
     async def _changing_partitions(self) -> AsyncIterator[Any]:
         """A transaction that has the partitions of the history to itself. Where its link dies, Postgres ends it soon, for
-        everybody else waits for it meanwhile."""
+        everybody else waits for it meanwhile. Only statements without arguments may be sent in it: those go out in one
+        piece, while one of two pieces whose link dies between them is not idle to Postgres, and lasts."""
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"{self._hive} event partitions")
             yield connection
-
-    async def _is_published(self, connection: Any, partition: str, positions: Sequence[asyncpg.Record]) -> bool:
-        for row in positions:
-            last = await connection.fetchval(f"SELECT max(seq) FROM {partition} WHERE writer = $1", row["service"])
-            if last is not None and last > row["published_seq"]:
-                return False
-        return True
 
     async def read_position(self, connection: asyncpg.Connection) -> Position:
         """The committed position; a new service starts at nothing."""

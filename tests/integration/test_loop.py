@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -458,6 +458,30 @@ async def test_connections_to_postgres_that_lead_nowhere_are_replaced(
             to_postgres.forget()
             async with asyncio.timeout(25):
                 await world.reply_to_repeated(1, verb=verb)
+
+
+async def test_a_link_that_dies_while_partitions_are_changed_lets_go_of_them(link: tuple[Hive, Link]) -> None:
+    hive, to_postgres = link
+    await migrate(hive.postgres_dsn, hive.name)
+    opened = Store(hive.postgres_dsn, hive.name, SERVICE)
+    await opened.open()
+    unanswered = asyncio.Event()
+
+    async def change() -> None:
+        async with opened._changing_partitions() as connection:
+            to_postgres.forget()
+            with pytest.raises(TimeoutError):
+                await connection.execute("SELECT 1", timeout=0.1)
+            unanswered.set()
+
+    changing = asyncio.create_task(change())
+    await unanswered.wait()
+    await opened.connect_anew()
+    async with asyncio.timeout(20):
+        await opened.add_event_partitions(datetime.now(UTC))
+        with pytest.raises(store.CONNECTION_ERRORS):
+            await changing
+    await opened.close()
 
 
 @pytest.mark.usefixtures("soon_given_up")

@@ -237,7 +237,7 @@ async def test_a_server_may_want_a_certificate_of_its_clients(ca, other_ca, tmp_
             assert (await connection.round_trip()).version
         with pytest.raises(NotReachable, match="wants a client's certificate: name one with NATS_CERT and NATS_KEY"):
             await Connection.open(url, tls=Tls(ca.file))
-        with pytest.raises(NotReachable, match="does not take the client's certificate .unknown ca."):
+        with pytest.raises(NotReachable, match="not take the client's certificate (.unknown ca.|that sslcert names)"):
             await Connection.open(url, tls=Tls(ca.file, theirs.cert, theirs.key))
 
 
@@ -386,7 +386,7 @@ async def test_a_postgres_may_want_a_certificate_of_its_clients(ca, other_ca):
         await store.close()
         with pytest.raises(NotReachable, match="wants a client's certificate: name one with sslcert and sslkey in"):
             await migrate(dsn, "hive")
-        with pytest.raises(NotReachable, match="does not take the client's certificate .unknown ca."):
+        with pytest.raises(NotReachable, match="not take the client's certificate (.unknown ca.|that sslcert names)"):
             await migrate(f"{dsn}&sslcert={theirs.cert}&sslkey={theirs.key}", "hive")
 
 

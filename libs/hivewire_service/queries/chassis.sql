@@ -89,5 +89,8 @@ LATERAL (
 WHERE inhparent = 'event'::regclass
 ORDER BY first
 
+-- name: last_seq_before
+SELECT coalesce(max(seq), 0) FROM event WHERE writer = $1 AND recorded_at < $2
+
 -- name: positions
 SELECT service, published_seq, history_from FROM position

@@ -4,9 +4,6 @@ SELECT history_from FROM position WHERE service = $1
 -- name: let_go_history
 UPDATE position SET history_from = $2 WHERE service = $1 AND (history_from IS NULL OR history_from < $2)
 
--- name: last_seq_before
-SELECT coalesce(max(seq), 0) FROM event WHERE writer = $1 AND recorded_at < $2
-
 -- name: entities_before
 SELECT DISTINCT entity_id
 FROM event
