@@ -8,7 +8,7 @@ import msgspec
 from hivewire import batch
 from hivewire.commands.broker import Submit, SubmitBatch
 from hivewire.connection import Connection
-from hivewire.errors import HivewireError, NotReachable, RefusedError
+from hivewire.errors import UNPROCESSABLE, HivewireError, NotReachable, RefusedError
 from hivewire.ids import new_id, task_id_for_key
 from hivewire.subjects import BROKER
 from hivewire.submission import from_mapping
@@ -48,14 +48,14 @@ class _Bulk:
         self._outcomes: dict[int, Outcome] = {}
 
     async def submit(self, tasks: Sequence[Task]) -> list[Outcome]:
-        named = self._named(tasks)
+        wanted = self._wanted(tasks)
         order = batch.order(
-            {index: task_id for index, (task_id, _) in named.items() if task_id},
-            {index: task.depends_on for index, (_, task) in named.items()},
+            {index: task_id for index, (task_id, _) in wanted.items() if task_id},
+            {index: task.depends_on for index, (_, task) in wanted.items()},
         )
         for index, reason in order.refused.items():
             self._settle(index, RefusedError(reason))
-        bodies = self._encoded({index: task for index, (_, task) in named.items()}, order.indexes)
+        bodies = self._encoded({index: task for index, (_, task) in wanted.items()}, order.indexes)
         unreachable: NotReachable | None = None
         for chunk in batch.chunks(bodies, self._connection.message_bytes_max):
             if unreachable is None:
@@ -69,7 +69,7 @@ class _Bulk:
         self._outcomes[index] = outcome
         self._progress(1)
 
-    def _named(self, tasks: Sequence[Task]) -> dict[int, tuple[str | None, Submit]]:
+    def _wanted(self, tasks: Sequence[Task]) -> dict[int, tuple[str | None, Submit]]:
         """The tasks that are well formed, each with the id by which others may depend on it, and their dependencies by
         id."""
         names = [_names(task) for task in tasks]
@@ -90,15 +90,10 @@ class _Bulk:
             return task_id
         return task_id_for_key(self._connection.subjects.hive, self._connection.sender, key)
 
-    def _encoded(self, named: Mapping[int, Submit], indexes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    def _encoded(self, of_index: Mapping[int, Submit], indexes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         for index in indexes:
-            task = named[index]
-            if not (task.id or task.idempotency_key):
-                # Named by us, so that a repeat of the command means the same task; and now, for what was made just before
-                # it is sent is known to be new.
-                task = msgspec.structs.replace(task, id=new_id())
             try:
-                yield index, batch.encoded(task, self._connection.message_bytes_max)
+                yield index, batch.encoded(named(of_index[index]), self._connection.message_bytes_max)
             except RefusedError as error:
                 self._settle(index, error)
 
@@ -113,7 +108,7 @@ class _Bulk:
                 self._settle(index, error)
             return None
         for index, item in zip(chunk.indexes, reply.items, strict=True):
-            self._settle(index, _outcome(item))
+            self._settle(index, outcome_of(item))
         return None
 
 
@@ -131,7 +126,14 @@ def _taken(task: Task, known: Mapping[str, str]) -> Submit:
     return from_mapping(task, known)
 
 
-def _outcome(item: BatchItem) -> Outcome:
+def named(task: Submit) -> Submit:
+    """The task with a name, so that a repeat of the command that it is in means the same task. One made just before it is
+    sent is known to be new."""
+    return task if task.id or task.idempotency_key else msgspec.structs.replace(task, id=new_id())
+
+
+def outcome_of(item: BatchItem) -> Outcome:
+    """What the broker said of one task of a batch."""
     if item.error is not None or item.task_id is None:
-        return RefusedError(item.error or "refused without a reason")
+        return RefusedError(item.error or "refused without a reason", item.error_status or UNPROCESSABLE)
     return Taken(item.task_id, item.created is not False)

@@ -28,6 +28,7 @@ from hivewire.results import Results
 from hivewire.simulations import Simulations
 from hivewire.subjects import AGENT_GATEWAY, BROKER, CONVERSATION, token
 from hivewire.submission import TaskChanges, TaskOptions, submission, task_update
+from hivewire.submitting import Submitting
 from hivewire.task_handle import TaskHandle
 from hivewire.views import (
     AgentView,
@@ -69,6 +70,7 @@ class Client:
         self.connection = connection
         self.timeout_s = timeout_s
         self.simulations = Simulations(connection, timeout_s)
+        self._submitting = Submitting(connection, timeout_s)
         self._results = Results(connection)
         self._asking = asking or Asking(connection)
 
@@ -132,8 +134,8 @@ class Client:
 
     async def submit_one(self, task: Submit) -> TaskHandle:
         """Submit a task that was put together before."""
-        brief = await self._command(BROKER, "submit", task, TaskBrief)
-        return TaskHandle(self, brief.task_id, created=brief.created is not False)
+        taken = await self._submitting.submit(task)
+        return TaskHandle(self, taken.task_id, created=taken.created)
 
     async def submit_many(
         self, tasks: Iterable[Submit | Mapping[str, Any]], progress: bulk.Progress | None = None

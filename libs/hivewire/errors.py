@@ -1,6 +1,9 @@
 """The exceptions that users of the SDK and the command line see: one line, what was wrong and what to do."""
 
-from typing import Any
+from typing import Any, Final
+
+UNPROCESSABLE: Final = 422
+"""The HTTP status of a refusal that has no other."""
 
 
 class HivewireError(Exception):
@@ -21,7 +24,7 @@ class RefusedError(HivewireError):
     `status` is the HTTP status that the same refusal has at the HTTP door; `detail` holds machine-readable facts.
     """
 
-    def __init__(self, error: str, status: int = 422, detail: dict[str, Any] | None = None) -> None:
+    def __init__(self, error: str, status: int = UNPROCESSABLE, detail: dict[str, Any] | None = None) -> None:
         super().__init__(error)
         self.error = error
         self.status = status

@@ -79,13 +79,15 @@ class ReplayView(msgspec.Struct, kw_only=True):
 
 
 class BatchItem(msgspec.Struct, omit_defaults=True):
-    """What became of one task of a batch. `index` is its place in the batch, from 0."""
+    """What became of one task of a batch. `index` is its place in the batch, from 0; `error_status` is that of the same
+    refusal to a single task."""
 
     index: int
     task_id: str | None = None
     status: TaskStatus | None = None
     created: bool | None = None
     error: str | None = None
+    error_status: int | None = None
 
 
 class Batch(msgspec.Struct):

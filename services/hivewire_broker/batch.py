@@ -61,11 +61,11 @@ class Batch:
     def _read(self, index: int, raw: msgspec.Raw, unnamed: Callable[[], str]) -> None:
         submit = codec.decode_as(raw, Submit, "task")
         if isinstance(submit, codec.Malformed):
-            self.items[index].error = submit.reason
+            self._refuse(index, Refusal(submit.reason, 400))
             return
         task_id = self._intake.task_id(submit, unnamed)
         if isinstance(task_id, Refusal):
-            self.items[index].error = task_id.error
+            self._refuse(index, task_id)
             return
         self._by_id.setdefault(task_id, []).append(Entry(index, task_id, submit))
         if submit.idempotency_key is not None:
@@ -81,14 +81,17 @@ class Batch:
         refused = sorted(other for other in needs if self._intake.status(other) is None)
         for entry in self._by_id[task_id]:
             if refused:
-                self.items[entry.index].error = f"it depends on task {refused[0]!r}, which was refused"
+                self._refuse(entry.index, Refusal(f"it depends on task {refused[0]!r}, which was refused"))
                 continue
             answer = self._intake.accept(task_id, entry.submit, self._aliases)
-            item = self.items[entry.index]
             if isinstance(answer, Refusal):
-                item.error = answer.error
+                self._refuse(entry.index, answer)
             else:
+                item = self.items[entry.index]
                 item.task_id, item.created = task_id, answer
+
+    def _refuse(self, index: int, refusal: Refusal) -> None:
+        self.items[index].error, self.items[index].error_status = refusal.error, refusal.status
 
     def _refuse_cycles(self, left: dict[str, set[str]]) -> None:
         """Refuse what could not be ordered: cycles, and what depends on them."""
@@ -100,4 +103,4 @@ class Batch:
             cycle = cycle_through(task_id, needs_of(task_id), needs_of)
             error = f"dependency cycle: {cycle}" if cycle else "it depends on tasks that form a cycle"
             for entry in self._by_id[task_id]:
-                self.items[entry.index].error = error
+                self._refuse(entry.index, Refusal(error))

@@ -140,6 +140,7 @@ def test_a_bad_task_of_a_batch_is_named_and_the_rest_go_in(hive):
     assert "'t5'" in errors[5]
     assert "'t6'" in errors[6]
     assert "NUL" in errors[7]
+    assert [item.error_status for item in reply.items] == [None, 400, 400, 422, 422, 422, 422, 400]
     assert list(hive.broker.state.tasks) == ["t1"]
 
 

@@ -67,6 +67,7 @@ class Asked:
     sender: str
     id: str
     data: Any
+    correlationid: str | None = None
 
 
 Answer = Callable[[Asked], Any]
@@ -99,7 +100,7 @@ class FakeHive:
         envelope = codec.decode_envelope(message.data)
         assert isinstance(envelope, Envelope)
         *_, verb, sender = message.subject.split(".")
-        asked = Asked(verb, sender, envelope.id, msgspec.json.decode(envelope.data))
+        asked = Asked(verb, sender, envelope.id, msgspec.json.decode(envelope.data), envelope.correlationid)
         reply = message.reply or (message.headers or {})[REPLY_HEADER]
         body = self._taken(asked) if verb == "report_batch" else self._answered(asked)
         if body is not None:

@@ -16,8 +16,10 @@ from hivewire import (
     TaskFailed,
     batch,
     limits,
+    submitting,
 )
 from hivewire.context import Context
+from hivewire.correlation import correlated
 from hivewire.envelope import ErrorBody
 from hivewire.ids import task_id_for_key
 from hivewire.submission import fields_of, from_mapping, submission
@@ -84,6 +86,135 @@ async def test_submit_returns_a_handle(fake, client):
     handle = await client.submit("x", needs="a", after=[before])
     assert (handle.id, handle.created) == ("t1", False)
     assert fake.asked[0].data == {"title": "x", "required_capabilities": ["a"], "depends_on": ["t0"]}
+
+
+# --- one by one, faster than they are answered ------------------------------------------------------
+@pytest.fixture
+def submit(client):
+    """Submits, and is followed by others that come while it is unanswered."""
+    started = []
+
+    def submit(title, **options):
+        started.append(asyncio.create_task(client.submit(title, **options)))
+        return started[-1]
+
+    yield submit
+    for each in started:
+        each.cancel()
+
+
+@pytest.fixture
+def kept_back(monkeypatch):
+    """What is kept back goes when something was answered, and not before."""
+    monkeypatch.setattr(submitting, "TOGETHER_S", 60)
+
+
+def take_one(asked):
+    return {"task_id": asked.data.get("id", asked.id), "status": "pending", "created": True}
+
+
+def titles(asked):
+    return [task["title"] for task in asked.data["tasks"]]
+
+
+async def unanswered(fake, submit):
+    """As many as are sent alone."""
+    alone = [submit("alone", id=f"alone{n}") for n in range(submitting.UNDER_WAY_MAX)]
+    await fake.heard("submit", len(alone))
+    return alone
+
+
+@pytest.mark.usefixtures("kept_back")
+async def test_what_comes_while_others_are_unanswered_goes_together_once_one_is_answered(fake, submit):
+    alone = await unanswered(fake, submit)
+    together = [submit(f"t{n}", id=f"t{n}") for n in range(50)]
+    fake.answers |= {"submit": take_one, "submit_batch": take_all}
+    handles = await asyncio.gather(*alone, *together)
+    assert [handle.id for handle in handles] == ["alone0", "alone1", *(f"t{n}" for n in range(50))]
+    assert [titles(asked) for asked in fake.of("submit_batch")] == [[f"t{n}" for n in range(50)]]
+
+
+async def test_where_nothing_is_answered_it_waits_for_a_moment_only(fake, submit):
+    await unanswered(fake, submit)
+    fake.answers["submit_batch"] = take_all
+    assert (await submit("late", id="late")).id == "late"
+
+
+async def test_few_at_a_time_are_sent_alone(fake, submit):
+    fake.answers["submit"] = take_one
+    for _ in range(5):
+        await asyncio.gather(*(submit("x") for _ in range(submitting.UNDER_WAY_MAX)))
+    assert len(fake.of("submit")) == 5 * submitting.UNDER_WAY_MAX
+    assert not fake.of("submit_batch")
+
+
+async def test_what_is_refused_is_refused_to_its_sender_alone(fake, submit):
+    await unanswered(fake, submit)
+    fake.answers["submit_batch"] = lambda asked: {
+        "items": [
+            {"index": 0, "task_id": "good", "created": False},
+            {"index": 1, "error": "known with other content", "error_status": 409},
+        ]
+    }
+    good, bad = submit("good", id="good"), submit("bad", id="bad")
+    with pytest.raises(RefusedError, match="known with other content") as refused:
+        await bad
+    assert refused.value.status == 409
+    assert ((await good).id, (await good).created) == ("good", False)
+
+
+async def test_a_command_that_is_refused_is_refused_to_all_of_it(fake, submit):
+    await unanswered(fake, submit)
+    fake.answers["submit_batch"] = lambda asked: ErrorBody("not now", status=409)
+    for refused in [submit("a"), submit("b")]:
+        with pytest.raises(RefusedError, match="not now"):
+            await refused
+
+
+async def test_without_an_answer_all_are_told(fake, connection):
+    client = Client(connection, timeout_s=0.2)
+    many = await asyncio.gather(*(client.submit("x") for _ in range(10)), return_exceptions=True)
+    assert [type(each) for each in many] == [NotReachable] * 10
+
+
+@pytest.mark.usefixtures("kept_back")
+async def test_what_nobody_waits_for_any_more_is_not_sent(fake, submit):
+    alone = await unanswered(fake, submit)
+    kept, left = submit("kept"), submit("left")
+    await asyncio.sleep(0)
+    left.cancel()
+    fake.answers |= {"submit": take_one, "submit_batch": take_all}
+    await asyncio.gather(*alone, kept)
+    assert [titles(asked) for asked in fake.of("submit_batch")] == [["kept"]]
+
+
+@pytest.mark.usefixtures("kept_back")
+async def test_only_what_belongs_together_goes_together(fake, submit):
+    alone = await unanswered(fake, submit)
+    told = []
+    for correlation, title in (("one", "a"), ("one", "b"), ("two", "c"), ("one", "d")):
+        with correlated(correlation):
+            told.append(submit(title))
+    fake.answers |= {"submit": take_one, "submit_batch": take_all}
+    await asyncio.gather(*alone, *told)
+    together = [(titles(asked), asked.correlationid) for asked in fake.of("submit_batch")]
+    assert together == [(["a", "b"], "one"), (["c"], "two"), (["d"], "one")]
+
+
+async def test_what_is_too_large_for_a_command_is_refused_at_once(fake, submit):
+    await unanswered(fake, submit)
+    with pytest.raises(RefusedError, match="too large") as refused:
+        await submit("x", payload="x" * limits.MESSAGE_BYTES_MAX)
+    assert refused.value.status == 413
+
+
+@pytest.mark.usefixtures("kept_back")
+async def test_more_than_fits_into_one_command_goes_in_several(fake, submit):
+    alone = await unanswered(fake, submit)
+    large = [submit(f"t{n}", payload="x" * (limits.MESSAGE_BYTES_MAX // 3)) for n in range(5)]
+    fake.answers |= {"submit": take_one, "submit_batch": take_all}
+    await asyncio.gather(*alone, *large)
+    assert [titles(asked) for asked in fake.of("submit_batch")] == [["t0", "t1"], ["t2", "t3"], ["t4"]]
 
 
 # --- many -------------------------------------------------------------------------------------------
