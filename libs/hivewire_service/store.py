@@ -246,9 +246,12 @@ class Store:
         async with self._changing_partitions() as connection:
             first = now.date() - timedelta(days=1)
             for day in (first + timedelta(days=n) for n in range(PARTITION_DAYS_AHEAD + 2)):
+                # Nothing is ever updated there, and whole days are dropped: vacuuming what was only inserted, again and
+                # again through the day, would write each page to the WAL for nothing.
                 await connection.execute(
                     f"CREATE TABLE IF NOT EXISTS event_{day:%Y%m%d} PARTITION OF event "
-                    f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+                    f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}') "
+                    "WITH (autovacuum_vacuum_insert_threshold = -1)"
                 )
 
     async def drop_history(self) -> None:

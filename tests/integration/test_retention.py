@@ -90,6 +90,13 @@ async def days(connection: asyncpg.Connection) -> list[str]:
     return [row["name"].removeprefix("event_") for row in rows]
 
 
+async def test_history_is_not_vacuumed_for_what_was_inserted(driver):
+    options = await driver.connection.fetch(
+        "SELECT DISTINCT reloptions FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'event'::regclass"
+    )
+    assert [row["reloptions"] for row in options] == [["autovacuum_vacuum_insert_threshold=-1"]]
+
+
 def first_day(now: datetime) -> str:
     return f"{now - PERIODS.history:%Y%m%d}"
 

@@ -38,6 +38,11 @@ _SETTINGS = {
     # Who needs a commit on the disk waits for it. What is left to the WAL writer are renewed leases, which may be lost; woken
     # for them five times a second, it was a sixteenth of what an idle hive costs.
     "wal_writer_delay": "2s",
+    # Pages go to the disk as they are written, not all at once half a minute later, when commits would wait behind them: up
+    # to a second at 1,400 tasks a second. And they are written by the background writer, not by whoever commits.
+    "backend_flush_after": "256kB",
+    "bgwriter_lru_maxpages": "1000",
+    "bgwriter_lru_multiplier": "4",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] ",
 }
