@@ -126,6 +126,8 @@ class Client:
     async def submit(self, title: str, **options: Unpack[TaskOptions]) -> TaskHandle:
         """Submit a task; when this returns it is accepted for good. `TaskOptions` says what else may be said of it.
 
+        Any number may be under way at once: those that come while others are unanswered share a command.
+
         Raises:
             RefusedError: the task cannot be taken: an unknown dependency, say, or too large a payload.
             BadUsage: an option is unknown or has a value that no task can have.
