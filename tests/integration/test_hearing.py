@@ -14,7 +14,7 @@ from hivewire import codec, ids, limits
 from hivewire.envelope import Envelope
 from hivewire_service.bus import ApiError
 from hivewire_service.outbox import FOR_LISTENERS
-from integration.test_loop import SERVICE, Running, Sums, running, stored_events, total
+from integration.sums import SERVICE, Running, Sums, running, stored_events, total
 
 
 @pytest.fixture
