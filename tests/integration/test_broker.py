@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from hivewire import Agent, Client, Permanent, correlated
+from hivewire import Agent, Client, Permanent, RefusedError, correlated
 from hivewire.commands.broker import Replay
 from hivewire.connection import Connection
 from hivewire.context import Context
@@ -128,4 +128,31 @@ async def test_what_an_agent_causes_is_correlated_with_its_task(hive):
             assert await boss.result(child, 30) == correlation
             assert (await boss.task(child)).correlationid == correlation[0]
         assert await planned.result(timeout_s=30) == "release-7"
+    assert await fold(hive) == []
+
+
+@pytest.mark.usefixtures("services")
+async def test_many_tasks_submitted_at_once_are_each_answered_as_if_alone(hive):
+    async with client(hive, "publisher", "pub") as pub:
+        first = await pub.submit("first", id="first")
+        wanted = [
+            pub.submit(f"task {n}", key=f"key{n}", payload={"n": n}, after=[first, *([f"key{n - 1}"] if n else [])])
+            for n in range(300)
+        ]
+        wrong = {
+            409: pub.submit("another", id="first"),
+            422: pub.submit("late", after=["nothing"]),
+            400: pub.submit("many", max_concurrent=3),
+        }
+        again = pub.submit("first", id="first")
+        *taken, known = await asyncio.gather(*wanted, *wrong.values(), again, return_exceptions=True)
+        refused = [taken.pop() for _ in wrong][::-1]
+        assert [(type(error), error.status) for error in refused] == [(RefusedError, status) for status in wrong]
+        assert (known.id, known.created) == ("first", False)
+        assert all(task.created for task in taken)
+        tasks = [await pub.task(task.id) for task in taken]
+        assert [task.title for task in tasks] == [f"task {n}" for n in range(300)]
+        assert [task.depends_on[1:] for task in tasks[1:]] == [[task.task_id] for task in tasks[:-1]]
+        stats = await pub.stats()
+        assert sum(stats.tasks.values()) == 301
     assert await fold(hive) == []
