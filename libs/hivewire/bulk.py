@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hivewire import batch
+from hivewire import batch, limits
 from hivewire.commands.broker import Submit, SubmitBatch
 from hivewire.connection import Connection
 from hivewire.errors import UNPROCESSABLE, HivewireError, NotReachable, RefusedError
@@ -98,17 +98,14 @@ class _Bulk:
                 self._settle(index, error)
 
     async def _send(self, chunk: batch.Chunk) -> NotReachable | None:
-        command = SubmitBatch([msgspec.Raw(body) for body in chunk.bodies])
         try:
-            reply = await self._connection.command(BROKER, "submit_batch", command, Batch)
+            outcomes = await send(self._connection, chunk.bodies, limits.REQUEST_TIMEOUT_S)
         except NotReachable as error:
             return error
         except HivewireError as error:
-            for index in chunk.indexes:
-                self._settle(index, error)
-            return None
-        for index, item in zip(chunk.indexes, reply.items, strict=True):
-            self._settle(index, outcome_of(item))
+            outcomes = [error] * len(chunk.indexes)
+        for index, outcome in zip(chunk.indexes, outcomes, strict=True):
+            self._settle(index, outcome)
         return None
 
 
@@ -132,8 +129,18 @@ def named(task: Submit) -> Submit:
     return task if task.id or task.idempotency_key else msgspec.structs.replace(task, id=new_id())
 
 
-def outcome_of(item: BatchItem) -> Outcome:
-    """What the broker said of one task of a batch."""
+async def send(connection: Connection, bodies: Sequence[bytes], timeout_s: float) -> list[Outcome]:
+    """Send encoded tasks as one command; returns what became of each.
+
+    Raises:
+        HivewireError: what `Connection.command` raises.
+    """
+    command = SubmitBatch([msgspec.Raw(body) for body in bodies])
+    reply = await connection.command(BROKER, "submit_batch", command, Batch, timeout_s=timeout_s)
+    return [_outcome(item) for item in reply.items]
+
+
+def _outcome(item: BatchItem) -> Outcome:
     if item.error is not None or item.task_id is None:
         return RefusedError(item.error or "refused without a reason", item.error_status or UNPROCESSABLE)
     return Taken(item.task_id, item.created is not False)

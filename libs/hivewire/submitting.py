@@ -11,15 +11,13 @@ from contextvars import Context
 from dataclasses import dataclass
 from itertools import groupby
 
-import msgspec
-
 from hivewire import batch
-from hivewire.bulk import Taken, named, outcome_of
-from hivewire.commands.broker import Submit, SubmitBatch
+from hivewire.bulk import Taken, named, send
+from hivewire.commands.broker import Submit
 from hivewire.connection import Connection
 from hivewire.correlation import Correlation, correlated, current
 from hivewire.subjects import BROKER
-from hivewire.views import Batch, TaskBrief
+from hivewire.views import TaskBrief
 
 UNDER_WAY_MAX = 2
 """With so many commands unanswered, what comes waits for an answer to one of them, or for `TOGETHER_S`."""
@@ -93,14 +91,11 @@ class Submitting:
                 yield [alike[index] for index in chunk.indexes]
 
     async def _together(self, waiting: list[_Waiting]) -> None:
-        command = SubmitBatch([msgspec.Raw(each.body) for each in waiting])
         try:
             with correlated(*waiting[0].correlation):
-                reply = await self._connection.command(
-                    BROKER, "submit_batch", command, Batch, timeout_s=self._timeout_s
-                )
-            for each, item in zip(waiting, reply.items, strict=True):
-                _settle(each.taken, outcome_of(item))
+                outcomes = await send(self._connection, [each.body for each in waiting], self._timeout_s)
+            for each, outcome in zip(waiting, outcomes, strict=True):
+                _settle(each.taken, outcome)
         except Exception as error:  # noqa: BLE001  # it is raised where the tasks were submitted
             for each in waiting:
                 _settle(each.taken, error)
